@@ -1,0 +1,265 @@
+"""What it costs to code one distribution with a code built for another."""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.custom_derivatives import SymbolicZero
+from jaxtyping import Array, Float, Int
+
+from . import _numerics as num, _softmax as sm
+from ._distributions import (
+    admit_pair,
+    BinaryLogits,
+    BinaryProbs,
+    DensityLike,
+    Distribution,
+    DistributionLike,
+    Labels,
+    Logits,
+)
+
+
+def cross_entropy(
+    p: DistributionLike, q: DensityLike, *, base: float | None = None
+) -> Float[Array, "*batch"]:
+    """Cross-entropy of `q` relative to the truth `p`, in nats.
+
+        H(p, q) = Σᵢ pᵢ · (−log qᵢ) = H(p) + KL(p ‖ q)       sum over the last axis
+
+    The mean length of the messages when events drawn from `p` are coded with a code
+    built for `q`: never less than the entropy H(p), and equal only if `p = q`. When `p`
+    is `Labels(y)` it is −log q of the true class: log loss, whose mean is the negative
+    log-likelihood. `BinaryProbs` and `BinaryLogits` give binary cross-entropy, one number
+    per event.
+
+    Args:
+      p: The truth. A plain float array means probabilities, soft targets; class indices
+        are `Labels(y)`.
+      q: The model. A plain float array means probabilities; a network's output is
+        `Logits(z)`, or `BinaryLogits(x)` for one event each.
+      base: The unit: 2 for bits, 10 for hartleys, None for nats.
+
+    Returns:
+      One number per row, in [H(p), ∞]. Half-precision input is computed and returned in
+      float32; otherwise the wider dtype of the two. Nothing is renormalised.
+
+    Limits:
+      `pᵢ = 0` adds 0, whatever `qᵢ` is. `qᵢ = 0 < pᵢ` gives +∞. The gradient of a logit of
+      −inf is 0; that of a confidently right label is −(1 − q_y), never rounded to 0. The
+      derivative by `pᵢ` is −log qᵢ, and at `qᵢ = 0` that of the smallest normal number. A
+      label outside of [0, k) gives NaN, in value and gradient, and so does a row of
+      logits that are all −inf.
+
+    Raises:
+      TypeError: If `q` is Labels, labels are not integer or probabilities are, or only
+        one of the two has a class axis.
+      ValueError: If class axes differ, or batch axes do not broadcast.
+      AssertionError: If a row is not a distribution (see `checks`).
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import jxent
+      >>> p = jnp.array([0.5, 0.25, 0.25])
+      >>> print(jxent.cross_entropy(p, p, base=2), jxent.cross_entropy(p, p[::-1], base=2))
+      1.5 1.75
+      >>> z = jnp.array([[9.0, 0.0, 0.0], [9.0, 0.0, 0.0]])
+      >>> print(jxent.cross_entropy(jxent.Labels(jnp.array([0, 1])), jxent.Logits(z)))
+      [2.4678949e-04 9.0002470e+00]
+
+    References:
+      Good, "Some Terminology and Notation in Information Theory", Proceedings of the IEE
+      103C, 1956. Cover and Thomas, "Elements of Information Theory", 2006, section 5.4.
+    """
+    p, q = admit_pair(p, q, caller="cross_entropy")
+    match p, q:
+        case Labels(), Logits():
+            y = p.data.astype(jnp.int32)
+            nats = _label_cross_entropy(q.data, y, p.smoothing)
+        case _, BinaryLogits():
+            nats = _logistic_cross_entropy(*_two_sides(p, q.data.dtype), q.data)
+        case _, BinaryProbs():
+            yes, no, q = num.widen(*_two_sides(p, q.data.dtype), q.data)
+            nats = num.weigh(yes, -num.log(q)) + num.weigh(no, -num.log1m(q))
+        case Labels(), _:
+            y = p.data.astype(jnp.int32)
+            nats = _log_loss(q.log_probs(), y, p.smoothing)
+        case _, Logits():
+            nats = _soft_cross_entropy(p.among(q.data).probs(), q.data)
+        case _:
+            log_q = q.log_probs()
+            p, log_q = num.widen(p.among(log_q).probs(), log_q)
+            nats = jnp.sum(num.weigh(p, -log_q), axis=-1)
+    return num.in_base(nats, base)
+
+
+# Class indices against logits.
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
+def _label_cross_entropy(
+    z: Float[Array, "*batch k"], y: Int[Array, "*batch"], smoothing: float
+) -> Float[Array, "*batch"]:
+    return _label_value(num.at_least_float32(z), y, smoothing)[0]
+
+
+@_label_cross_entropy.defjvp
+def _label_cross_entropy_jvp(smoothing, primals, tangents):
+    # ∂(−Σ tⱼ log pⱼ)/∂zᵢ = pᵢ − tᵢ,  with t = (1 − s) [i = y] + s/k. At the label pᵢ − 1
+    # is −(1 − p_y) = expm1(−loss): small where p_y is near 1, and it keeps its digits.
+    (z, y), (z_dot, _) = primals, tangents
+    fixed = jax.lax.stop_gradient(z)
+    _, hints = _label_value(num.at_least_float32(fixed), y, smoothing)
+    nats = _label_cross_entropy(z, y, smoothing)
+    return nats, num.along(z_dot, _label_slope, z, y, hints, smoothing)
+
+
+class _LabelHints(NamedTuple):
+    loss: Float[Array, "*batch 1"]  # of the bare label, −log p_y
+    rival: Float[Array, "*batch 1"]  # the largest of the other logits
+    scale: Float[Array, "*batch 1"]  # pⱼ = exp(zⱼ − rival) · scale for the others
+
+
+def _label_value(z, y, smoothing):
+    # −log p_y = log(1 + Σ_{j ≠ y} exp(zⱼ − z_y)), measured from the largest other logit:
+    # nothing is subtracted from 1, and a confidently right label keeps its small loss.
+    valid = (0 <= y) & (y < z.shape[-1])
+    z_y = jnp.take_along_axis(z, jnp.where(valid, y, 0)[..., None], axis=-1)
+    rest = sm.rest_of(z, sm.at_class(y, z))
+    lag, error = num.two_diff(rest.top, z_y)
+    ratio = jnp.exp(-jnp.abs(lag)) * (1 - jnp.sign(lag) * error)
+    ahead = jnp.log1p(ratio * rest.total)
+    behind = lag + jnp.log(rest.total + ratio)
+    loss = jnp.where(lag <= 0, ahead, behind)
+    scale = jnp.where(lag <= 0, ratio * jnp.exp(-loss), 1 / (rest.total + ratio))
+    loss = jnp.where(valid[..., None], loss, jnp.nan)
+    scale = jnp.where(valid[..., None], scale, jnp.nan)
+    nats = loss[..., 0]
+    if smoothing:
+        # The mean of −log pⱼ = loss + (z_y − zⱼ) over all classes.
+        nats = nats + smoothing * jnp.mean(z_y - z, axis=-1)
+    return nats, _LabelHints(loss, sm.reference(rest.top), scale)
+
+
+def _label_slope(z, y, hints, smoothing):
+    z = num.at_least_float32(z)
+    return _label_slope_at((z,), (y, hints, smoothing))
+
+
+@num.with_derivatives_of(sm.softmax)
+def _label_slope_at(args, hints):
+    (z,), (y, (loss, rival, scale), smoothing) = args, hints
+    label = sm.at_class(y, z)
+    # The same masked exponential as in the sum of `rest_of`: XLA computes it once.
+    others = jnp.exp(jnp.where(label, -jnp.inf, z) - rival) * scale
+    slope = jnp.where(label, jnp.expm1(-loss) + smoothing, others)
+    return slope - smoothing / z.shape[-1]
+
+
+def _log_loss(log_q, y, smoothing):
+    valid = (0 <= y) & (y < log_q.shape[-1])
+    log_q = log_q * jnp.where(valid, 1, jnp.nan)[..., None].astype(log_q.dtype)
+    at_y = jnp.where(valid, y, 0)[..., None]
+    nats = -jnp.take_along_axis(log_q, at_y, axis=-1)[..., 0]
+    if smoothing:
+        nats = (1 - smoothing) * nats - smoothing * jnp.mean(log_q, axis=-1)
+    return nats
+
+
+# Soft targets against logits.
+
+
+@jax.custom_jvp
+def _soft_cross_entropy(
+    t: Float[Array, "*batch k"], z: Float[Array, "*batch k"]
+) -> Float[Array, "*batch"]:
+    t, z = num.widen(t, z)
+    return jnp.sum(num.weigh(t, -sm.log_probabilities(z, sm.partition(z))), axis=-1)
+
+
+@functools.partial(_soft_cross_entropy.defjvp, symbolic_zeros=True)
+def _soft_cross_entropy_jvp(primals, tangents):
+    # ∂(−Σ tⱼ log pⱼ)/∂zᵢ = T pᵢ − tᵢ with T = Σ tⱼ,  and by tᵢ it is −log pᵢ.
+    (t, z), (t_dot, z_dot) = primals, tangents
+    _, wide = num.widen(t, jax.lax.stop_gradient(z))
+    hints = sm.partition(wide)
+    along_t = num.along(t_dot, _surprise, t, z, hints)
+    along_z = num.along(z_dot, _soft_slope, t, z, hints)
+    return _soft_cross_entropy(t, z), along_t + along_z
+
+
+def _surprise(t, z, hints):
+    return _surprise_at(num.widen(t, z)[1:], hints)
+
+
+@num.with_derivatives_of(lambda z: -sm.log_softmax(z))
+def _surprise_at(args, part):
+    return num.finite_log(-sm.log_probabilities(*args, part))
+
+
+def _soft_slope(t, z, hints):
+    return _soft_slope_at(num.widen(t, z), hints)
+
+
+def _soft_slope_plainly(t, z):
+    return jnp.sum(t, axis=-1, keepdims=True) * sm.softmax(z) - t
+
+
+@num.with_derivatives_of(_soft_slope_plainly)
+def _soft_slope_at(args, part):
+    # At a top class that has nearly all of p, T p − t is (T − t) + T (p − 1): two small
+    # numbers, of which T − t is the sum of the other targets.
+    t, z = args
+    top = z == part.top
+    total = jnp.sum(t, axis=-1, keepdims=True)
+    others = jnp.sum(jnp.where(top, 0, t), axis=-1, keepdims=True)
+    below = total * jnp.exp(z - part.rival) * part.scale - t
+    alone = others + total * jnp.expm1(-part.surprise)
+    shared = total * jnp.exp(-part.surprise) - t
+    return jnp.where(top, jnp.where(part.surprise < 0.4, alone, shared), below)
+
+
+# Events against logits.
+
+
+def _two_sides(p: Distribution, dtype) -> tuple[Array, Array]:
+    """The probabilities of an event and of its opposite, each with all of its digits."""
+    match p:
+        case Labels():
+            y, s = p.data, p.smoothing
+            yes = jnp.where(y == 1, 1 - s / 2, s / 2).astype(num.accumulator(dtype))
+            yes = jnp.where((y == 0) | (y == 1), yes, jnp.nan)
+            return yes, 1 - yes
+        case BinaryLogits():
+            x = num.at_least_float32(p.data)
+            return num.sigmoid(x), num.sigmoid(-x)
+        case _:
+            yes = num.at_least_float32(p.data)
+            return yes, 1 - yes
+
+
+@jax.custom_jvp
+def _logistic_cross_entropy(
+    yes: Float[Array, "*batch"], no: Float[Array, "*batch"], x: Float[Array, "*batch"]
+) -> Float[Array, "*batch"]:
+    # −yes · log σ(x) − no · log σ(−x)
+    yes, no, x = num.widen(yes, no, x)
+    return num.weigh(yes, num.softplus(-x)) + num.weigh(no, num.softplus(x))
+
+
+@functools.partial(_logistic_cross_entropy.defjvp, symbolic_zeros=True)
+def _logistic_cross_entropy_jvp(primals, tangents):
+    # ∂/∂x = no · σ(x) − yes · σ(−x), two terms that are small each on its own side.
+    yes, no, x = num.widen(*primals)
+    slopes = (
+        num.finite_log(num.softplus(-x)),
+        num.finite_log(num.softplus(x)),
+        no * num.sigmoid(x) - yes * num.sigmoid(-x),
+    )
+    nats = _logistic_cross_entropy(*primals)
+    tangent = jnp.zeros_like(nats)
+    for slope, dot in zip(slopes, tangents, strict=True):
+        if not isinstance(dot, SymbolicZero):
+            tangent += slope * dot.astype(slope.dtype)
+    return nats, tangent

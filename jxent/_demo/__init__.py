@@ -1,0 +1,1 @@
+"""The parts of `python -m jxent`: the text, the model, the report."""

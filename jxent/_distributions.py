@@ -1,0 +1,391 @@
+"""What the numbers mean: probabilities, logits, labels, and how they meet in a measure.
+
+Two abstract bases say what a distribution can be. A `Distribution` may be the truth p. A
+`Density` has a probability and its logarithm for every class, and so may be the model q
+too. A measure first admits its arguments (`admit_density`, `admit_pair`): arrays become
+`Probs`, shapes and dtypes are checked, and values as the mode of `checks` says.
+"""
+
+import abc
+import dataclasses
+from typing import final, Literal, TypeAlias, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Int
+
+from . import _numerics as num, _softmax as sm, checks
+
+
+class Distribution(abc.ABC):
+    """One distribution per row; may be the truth p."""
+
+    @property
+    @abc.abstractmethod
+    def data(self) -> Array:
+        """The array that carries the batch axes."""
+
+    @property
+    @abc.abstractmethod
+    def num_classes(self) -> int | None:
+        """How many classes there are, or None where only the partner knows."""
+
+    @property
+    @abc.abstractmethod
+    def batch(self) -> tuple[int, ...]:
+        """The shape of `data` without its class axis, if it has one."""
+
+    @abc.abstractmethod
+    def check(self, name: str, caller: str) -> None:
+        """Raises if this is not a distribution; the values as the mode says."""
+
+    @abc.abstractmethod
+    def among(self, like: Float[Array, "*batch k"]) -> "Density":
+        """The same distribution, told its classes by a partner's array."""
+
+
+class Density(Distribution):
+    """A distribution that has a probability for every class; may be the model q."""
+
+    @property
+    def num_classes(self) -> int:
+        return self.data.shape[-1]
+
+    @property
+    def batch(self) -> tuple[int, ...]:
+        return self.data.shape[:-1]
+
+    def among(self, like: Float[Array, "*batch k"]) -> "Density":
+        return self
+
+    @abc.abstractmethod
+    def probs(self) -> Float[Array, "*batch k"]: ...
+
+    @abc.abstractmethod
+    def log_probs(self) -> Float[Array, "*batch k"]: ...
+
+
+@final
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Probs(Density):
+    """Probabilities, the last axis the classes. What a bare float array means.
+
+        pᵢ ≥ 0,  Σᵢ pᵢ = 1
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import jxent
+      >>> print(jxent.entropy(jxent.Probs(jnp.array([0.5, 0.25, 0.25])), base=2))
+      1.5
+
+    See also: `checks.assert_simplex`, which the measures apply.
+    """
+
+    p: Float[ArrayLike, "*batch k"]
+
+    @property
+    def data(self) -> Array:
+        return jnp.asarray(self.p)
+
+    def check(self, name: str, caller: str) -> None:
+        checks.assert_simplex(self.p, name=name, caller=caller)
+
+    def probs(self) -> Float[Array, "*batch k"]:
+        return num.at_least_float32(self.data)
+
+    def log_probs(self) -> Float[Array, "*batch k"]:
+        return num.log(self.probs())
+
+
+@final
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class LogProbs(Density):
+    """Log-probabilities, in nats, the last axis the classes.
+
+        Σᵢ exp(log pᵢ) = 1
+
+    An impossible class is −inf. Unlike `Logits`, nothing is normalised.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import jxent
+      >>> log_p = jnp.array([-0.6931472, -0.6931472, -jnp.inf])
+      >>> print(jxent.perplexity(jxent.LogProbs(log_p)))
+      2.0
+
+    See also: `checks.assert_log_simplex`, which the measures apply.
+    """
+
+    log_p: Float[ArrayLike, "*batch k"]
+
+    @property
+    def data(self) -> Array:
+        return jnp.asarray(self.log_p)
+
+    def check(self, name: str, caller: str) -> None:
+        checks.assert_log_simplex(self.log_p, name=name, caller=caller)
+
+    def probs(self) -> Float[Array, "*batch k"]:
+        return jnp.exp(self.log_probs())
+
+    def log_probs(self) -> Float[Array, "*batch k"]:
+        return num.at_least_float32(self.data)
+
+
+@final
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Logits(Density):
+    """Unnormalised log-probabilities, the last axis the classes.
+
+        pᵢ = exp zᵢ / Σⱼ exp zⱼ
+
+    A logit of −inf makes a class impossible: an illegal action, or the padding of a
+    vocabulary. A constant added to a row changes nothing.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import jxent
+      >>> z = jnp.array([2.0, 2.0, -jnp.inf])
+      >>> print(jxent.entropy(jxent.Logits(z), base=2))
+      1.0
+
+    See also: `checks.assert_logits`, which the measures apply.
+    """
+
+    z: Float[ArrayLike, "*batch k"]
+
+    @property
+    def data(self) -> Array:
+        return jnp.asarray(self.z)
+
+    def check(self, name: str, caller: str) -> None:
+        checks.assert_logits(self.z, name=name, caller=caller)
+
+    def probs(self) -> Float[Array, "*batch k"]:
+        return sm.softmax(num.at_least_float32(self.data))
+
+    def log_probs(self) -> Float[Array, "*batch k"]:
+        return sm.log_softmax(num.at_least_float32(self.data))
+
+
+@final
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Labels(Distribution):
+    """Classes known by their index: all of the probability on class `y`.
+
+        pᵢ = (1 − s) [i = y] + s / k                     s = smoothing, k classes
+
+    There is no class axis, so the partner in a measure says how many classes there are,
+    and labels can only be the truth p. Smoothing spreads `s` evenly over all classes,
+    the labelled and the impossible ones too; for `s = 0` an impossible class costs
+    nothing. With a `BinaryProbs` or `BinaryLogits` partner, 1 is the event, 0 that it
+    fails to happen. A label outside of [0, k) gives NaN, in value and gradient.
+
+    Args:
+      y: The index of each row's class.
+      smoothing: The mass that is spread out, in [0, 1). Part of the structure, not of
+        the data: under `jit`, a new value compiles anew.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import jxent
+      >>> q = jnp.array([[0.5, 0.25, 0.25], [0.5, 0.25, 0.25]])
+      >>> print(jxent.cross_entropy(jxent.Labels(jnp.array([0, 2])), q, base=2))
+      [1. 2.]
+
+    References:
+      Szegedy, Vanhoucke, Ioffe, Shlens and Wojna, "Rethinking the Inception Architecture
+      for Computer Vision", CVPR 2016, section 7.
+
+    See also: `checks.assert_labels`, which the measures apply.
+    """
+
+    y: Int[ArrayLike, "*batch"]
+    smoothing: float = dataclasses.field(default=0.0, metadata={"static": True})
+
+    @property
+    def data(self) -> Array:
+        return jnp.asarray(self.y)
+
+    @property
+    def num_classes(self) -> None:
+        return None
+
+    @property
+    def batch(self) -> tuple[int, ...]:
+        return self.data.shape
+
+    def check(self, name: str, caller: str) -> None:
+        checks.check_labels_dtype(self.data, name=name, caller=caller)
+        if not 0 <= self.smoothing < 1:
+            raise ValueError(f"{caller}: smoothing is {self.smoothing}, not in [0, 1)")
+
+    def among(self, like: Float[Array, "*batch k"]) -> Probs:
+        y, k, s = self.data.astype(jnp.int32), like.shape[-1], self.smoothing
+        p = jnp.where(sm.at_class(y, like), 1 - s + s / k, s / k).astype(like.dtype)
+        valid = (0 <= y) & (y < k)
+        return Probs(jnp.where(valid[..., None], p, jnp.nan))
+
+
+@final
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class BinaryProbs(Density):
+    """The probability of one event, in [0, 1]. Elementwise: there is no class axis.
+
+    As the truth p of a cross-entropy these are the targets, 0, 1 or anything between.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import jxent
+      >>> p = jnp.array([0.0, 0.25, 0.5])
+      >>> print(jxent.entropy(jxent.BinaryProbs(p), base=2))
+      [0.         0.81127816 1.        ]
+
+    See also: `checks.assert_binary_probs`, which the measures apply.
+    """
+
+    p: Float[ArrayLike, "*batch"]
+
+    @property
+    def data(self) -> Array:
+        return jnp.asarray(self.p)
+
+    @property
+    def num_classes(self) -> Literal[2]:
+        return 2
+
+    @property
+    def batch(self) -> tuple[int, ...]:
+        return self.data.shape
+
+    def check(self, name: str, caller: str) -> None:
+        checks.assert_binary_probs(self.p, name=name, caller=caller)
+
+    def probs(self) -> Float[Array, "*batch 2"]:
+        p = num.at_least_float32(self.data)
+        return jnp.stack([1 - p, p], axis=-1)
+
+    def log_probs(self) -> Float[Array, "*batch 2"]:
+        p = num.at_least_float32(self.data)
+        return jnp.stack([num.log1m(p), num.log(p)], axis=-1)
+
+
+@final
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class BinaryLogits(Density):
+    """The logit of one event. Elementwise: there is no class axis.
+
+        p = 1 / (1 + exp(−x)),   x = log(p / (1 − p))
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import jxent
+      >>> x, target = jnp.array([0.0, 3.0, -3.0]), jnp.array([1.0, 1.0, 0.5])
+      >>> print(jxent.cross_entropy(jxent.BinaryProbs(target), jxent.BinaryLogits(x)))
+      [0.6931472  0.04858735 1.5485873 ]
+    """
+
+    x: Float[ArrayLike, "*batch"]
+
+    @property
+    def data(self) -> Array:
+        return jnp.asarray(self.x)
+
+    @property
+    def num_classes(self) -> Literal[2]:
+        return 2
+
+    @property
+    def batch(self) -> tuple[int, ...]:
+        return self.data.shape
+
+    def check(self, name: str, caller: str) -> None:
+        checks.check_float(self.data, name=name, caller=caller)
+
+    def two_class(self) -> Float[Array, "*batch 2"]:
+        """The logits of the two classes."""
+        return jnp.stack([jnp.zeros_like(self.data), self.data], axis=-1)
+
+    def probs(self) -> Float[Array, "*batch 2"]:
+        x = num.at_least_float32(self.data)
+        return num.sigmoid(jnp.stack([-x, x], axis=-1))
+
+    def log_probs(self) -> Float[Array, "*batch 2"]:
+        x = num.at_least_float32(self.data)
+        return -num.softplus(jnp.stack([x, -x], axis=-1))
+
+
+Binary = (BinaryProbs, BinaryLogits)  # no class axis, two classes: elementwise
+
+DensityLike: TypeAlias = Density | Float[ArrayLike, "*batch k"]
+DistributionLike: TypeAlias = Distribution | DensityLike
+
+
+def admit_density(p: DensityLike, *, caller: str, name: str = "p") -> Density:
+    """Makes an argument of a measure a density, and checks it."""
+    admitted = _admit(p, name, caller)
+    if isinstance(admitted, Density):
+        return admitted
+    raise TypeError(
+        f"{caller}: {name} is {type(admitted).__name__}, which do not say how many classes there "
+        f"are; give {name} its class axis, as probabilities"
+    )
+
+
+def admit_pair(
+    p: DistributionLike, q: DensityLike, *, caller: str
+) -> tuple[Distribution, Density]:
+    """Checks both arguments of a measure, and brings them to one batch shape."""
+    p = _admit(p, "p", caller)
+    if isinstance(q, Labels):
+        raise TypeError(
+            f"{caller}: q is Labels, which have no log-probabilities. The truth comes "
+            f"first, as in {caller}(p, q): were the two swapped?"
+        )
+    q = admit_density(q, caller=caller, name="q")
+    if isinstance(p, Labels):
+        checks.assert_labels(p.data, q.num_classes, name="p", caller=caller)
+    elif isinstance(p, Binary) != isinstance(q, Binary):
+        raise TypeError(
+            f"{caller}: p is {type(p).__name__} and q is {type(q).__name__}, and only "
+            "one of them has a class axis. Give an event its two classes, as in "
+            "Probs(jnp.stack([1 - p, p], axis=-1)), or use binary distributions for both"
+        )
+    shapes = f"p has shape {p.data.shape} and q has shape {q.data.shape}"
+    if p.num_classes not in (None, q.num_classes):
+        raise ValueError(f"{caller}: the class axis (the last) differs: {shapes}")
+    try:
+        batch = np.broadcast_shapes(p.batch, q.batch)
+    except ValueError:
+        message = f"{caller}: the batch axes do not broadcast: {shapes}"
+        raise ValueError(message) from None
+    return _spread(p, batch), _spread(q, batch)
+
+
+_D = TypeVar("_D", bound=Distribution)
+
+
+def _admit(p: DistributionLike, name: str, caller: str) -> Distribution:
+    if not isinstance(p, Distribution):
+        p = Probs(jnp.asarray(p))
+    p.check(name, caller)
+    return _with_data(p, p.data)
+
+
+def _spread(p: _D, batch: tuple[int, ...]) -> _D:
+    if p.batch == batch:
+        return p
+    return _with_data(p, jnp.broadcast_to(p.data, batch + p.data.shape[len(p.batch) :]))
+
+
+def _with_data(p: _D, data: Array) -> _D:
+    field = dataclasses.fields(p)[0]  # pyright: ignore[reportArgumentType]
+    return dataclasses.replace(p, **{field.name: data})  # pyright: ignore

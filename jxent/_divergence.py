@@ -1,0 +1,349 @@
+"""How far is one distribution from another: `kl_divergence` and `js_divergence`."""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.custom_derivatives import SymbolicZero
+from jaxtyping import Array, Float
+
+from . import _numerics as num, _softmax as sm
+from ._cross_entropy import cross_entropy
+from ._distributions import (
+    admit_pair,
+    BinaryLogits,
+    BinaryProbs,
+    DensityLike,
+    DistributionLike,
+    Labels,
+    Logits,
+    Probs,
+)
+
+
+def kl_divergence(
+    p: DistributionLike, q: DensityLike, *, base: float | None = None
+) -> Float[Array, "*batch"]:
+    """Kullback-Leibler divergence of `q` from the truth `p`, in nats.
+
+        KL(p ‖ q) = Σᵢ pᵢ log(pᵢ / qᵢ) − pᵢ + qᵢ = H(p, q) − H(p)      over the last axis
+
+    What coding draws from `p` costs beyond the least possible, when the code was built
+    for `q`; relative entropy. It is 0 only if `p = q`, and it is not symmetric. The sum of
+    −pᵢ + qᵢ is 0 for distributions; with it no term is negative, and neither is the result
+    for probabilities that rounding has kept from summing to 1 (Bregman's form).
+
+    Args:
+      p: The truth. A plain float array means probabilities.
+      q: The model. Likewise; a network's output is `Logits(z)`.
+      base: The unit: 2 for bits, 10 for hartleys, None for nats.
+
+    Returns:
+      One number per row, in [0, ∞]. Half-precision input is computed and returned in
+      float32; otherwise the wider dtype of the two. When both are probabilities, both
+      log-probabilities or both logits, the result keeps its digits down to 1e-15 and
+      less, and is an exact 0, with gradient 0, where the two are equal. Mixed, the digits
+      below about 1e-7 · √KL are rounding.
+
+    Limits:
+      `pᵢ = 0` adds qᵢ, which the other terms make up for; `qᵢ = 0 < pᵢ` gives +∞. The
+      derivative by `pᵢ` is log(pᵢ / qᵢ), in which the smallest normal number stands in for
+      0; by `qᵢ` it is 1 − pᵢ / qᵢ, which is −∞ where `qᵢ = 0 < pᵢ`. Classes impossible in
+      both have gradient 0 in their logits. A row of logits that are all −inf gives NaN.
+
+    Raises:
+      TypeError: If `q` is Labels, `p` is an integer array, or only one of the two has a
+        class axis.
+      ValueError: If class axes differ, or batch axes do not broadcast.
+      AssertionError: If a row is not a distribution (see `checks`).
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import jxent
+      >>> p, q = jnp.array([0.5, 0.5]), jnp.array([0.75, 0.25])
+      >>> print(jxent.kl_divergence(p, q), jxent.kl_divergence(q, p))
+      0.14384104 0.13081203
+      >>> print(jxent.kl_divergence(p, jnp.array([1.0, 0.0])))
+      inf
+
+    References:
+      Kullback and Leibler, "On Information and Sufficiency", Annals of Mathematical
+      Statistics 22, 1951. Bregman, "The relaxation method of finding the common point of
+      convex sets", USSR Computational Mathematics 7, 1967, section 1.
+    """
+    p, q = admit_pair(p, q, caller="kl_divergence")
+    match p, q:
+        case Probs(), Probs():
+            p, q = num.widen(p.data, q.data)
+            nats = jnp.sum(_bregman(p, q, q - p), axis=-1)
+        case BinaryProbs(), BinaryProbs():
+            p, q = num.widen(p.data, q.data)
+            nats = _bregman(p, q, q - p) + _bregman(1 - p, 1 - q, p - q)
+        case Logits(), Logits():
+            nats = _softmax_kl(p.data, q.data)
+        case BinaryLogits(), BinaryLogits():
+            nats = _softmax_kl(p.two_class(), q.two_class())
+        case Labels(smoothing=0.0), _:
+            nats = cross_entropy(p, q)
+        case _:
+            log_q = q.log_probs()
+            p = p.among(log_q)
+            terms = _log_bregman(*num.widen(p.probs(), p.log_probs(), log_q))
+            nats = jnp.sum(terms, axis=-1)
+    return num.in_base(nats, base)
+
+
+def js_divergence(
+    p: DistributionLike,
+    q: DensityLike,
+    *,
+    weight: float = 0.5,
+    base: float | None = None,
+) -> Float[Array, "*batch"]:
+    """Jensen-Shannon divergence, in nats.
+
+        JS(p, q) = w KL(p ‖ m) + (1 − w) KL(q ‖ m)            m = w p + (1 − w) q
+
+    What one draw tells about which of the two it came from, when `p` is picked with
+    probability `w`: 0 only if `p = q`, and never more than the entropy of that pick, log 2
+    for w = 1/2, where it is symmetric and its square root a metric.
+
+    Args:
+      p: One distribution. A plain float array means probabilities.
+      q: The other. Likewise.
+      weight: The weight `w` of `p`, in (0, 1).
+      base: The unit: 2 for bits, 10 for hartleys, None for nats.
+
+    Returns:
+      One number per row, in [0, H(w)]. Dtype and digits as for `kl_divergence`.
+
+    Limits:
+      Finite everywhere: an impossible class of one of the two costs no more than its
+      share. The derivative by `pᵢ` is w log(pᵢ / mᵢ), in which the smallest normal number
+      stands in for 0. A row of logits that are all −inf gives NaN.
+
+    Raises:
+      TypeError, ValueError, AssertionError: As `kl_divergence`; ValueError too if
+        `weight` is not in (0, 1).
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import jxent
+      >>> p, q = jnp.array([1.0, 0.0]), jnp.array([0.0, 1.0])
+      >>> print(jxent.js_divergence(p, q, base=2), jxent.js_divergence(p, p))
+      1.0 0.0
+
+    References:
+      Lin, "Divergence Measures Based on the Shannon Entropy", IEEE Transactions on
+      Information Theory 37, 1991, section 4.
+    """
+    if not 0 < weight < 1:
+        raise ValueError(f"js_divergence: weight is {weight}, not in (0, 1)")
+    p, q = admit_pair(p, q, caller="js_divergence")
+    match p, q:
+        case Logits(), Logits():
+            terms = _softmax_js(p.data, q.data, weight)
+        case BinaryLogits(), BinaryLogits():
+            terms = _softmax_js(p.two_class(), q.two_class(), weight)
+        case BinaryProbs(), BinaryProbs():
+            p, q = num.widen(p.data[..., None], q.data[..., None])
+            opposite = _js(1 - p, 1 - q, p - q, weight)
+            terms = _js(p, q, q - p, weight) + opposite
+        case _:
+            q = q.probs()
+            p, q = num.widen(p.among(q).probs(), q)
+            terms = _js(p, q, q - p, weight)
+    return num.in_base(jnp.sum(terms, axis=-1), base)
+
+
+def _softmax_js(a, b, w):
+    a, b = num.widen(a, b)
+    tilt = _tilt(*jax.lax.stop_gradient((a, b)))
+    return _js(sm.softmax(a), sm.softmax(b), _difference((a, b), tilt), w)
+
+
+def _js(p, q, d, w):
+    # m − p = (1 − w) d and m − q = −w d: as exact as d = q − p is.
+    m = w * p + (1 - w) * q
+    return w * _bregman(p, m, (1 - w) * d) + (1 - w) * _bregman(q, m, -w * d)
+
+
+# Probabilities against probabilities.
+
+
+@jax.custom_jvp
+def _bregman(
+    p: Float[Array, "*shape"], q: Float[Array, "*shape"], d: Float[Array, "*shape"]
+) -> Float[Array, "*shape"]:
+    """`p log(p/q) − p + q`, never negative; `d` is q − p, with the digits that it has."""
+    # With s = d / (p + q), q/p = (1+s)/(1−s) and log(q/p) = 2 atanh(s) = 2s + 2s³ R(s²).
+    # Near p = q no logarithm is needed, whose rounding would be all of the result:
+    #     p log(p/q) + d = s (d − 2 p s² R(s²))
+    s = _relative(p, q, d)
+    near = s * (d - 2 * p * s * s * num.atanh_tail(jnp.clip(s, -1 / 3, 1 / 3)))
+    far = d + num.weigh(p, jnp.log(p / q))
+    return jnp.where(jnp.abs(s) <= 1 / 3, near, far)
+
+
+@functools.partial(_bregman.defjvp, symbolic_zeros=True)
+def _bregman_jvp(primals, tangents):
+    # ∂/∂p = log(p/q), and tiny stands in for 0.  ∂/∂q = 1 − p/q = d/q, and 1 at p = 0.
+    (p, q, d), (p_dot, q_dot, _) = primals, tangents
+    value = _bregman(p, q, d)
+    tangent = jnp.zeros_like(value)
+    if not isinstance(p_dot, SymbolicZero):
+        tangent += _log_ratio((p, q), d) * p_dot
+    if not isinstance(q_dot, SymbolicZero):
+        tangent += jnp.where(p == 0, 1, d / jnp.where(p == 0, 1, q)) * q_dot
+    return value, tangent
+
+
+@num.with_derivatives_of(lambda p, q: num.log(p) - num.log(q))
+def _log_ratio(args, d):
+    p, q = args
+    s = _relative(p, q, d)
+    near = -2 * s * (1 + s * s * num.atanh_tail(jnp.clip(s, -1 / 3, 1 / 3)))
+    far = jnp.log(jnp.maximum(p, num.tiny(p.dtype)) / jnp.maximum(q, num.tiny(q.dtype)))
+    return jnp.where(jnp.abs(s) <= 1 / 3, near, far)
+
+
+def _relative(p, q, d):
+    return d / jnp.where(p + q == 0, 1, p + q)
+
+
+# Probabilities against log-probabilities, and whatever else is mixed.
+
+
+@jax.custom_jvp
+def _log_bregman(
+    p: Float[Array, "*shape"],
+    log_p: Float[Array, "*shape"],
+    log_q: Float[Array, "*shape"],
+) -> Float[Array, "*shape"]:
+    """`p log(p/q) − p + q`, never negative; `log_p` is log p, with the digits it has."""
+    # With t = log(q/p):  p (eᵗ − 1 − t) near p = q, and  q − p (1 + t)  elsewhere.
+    t = _log_ratio_of_logs(log_p, log_q)
+    near = p * num.expm1_minus(jnp.clip(t, -1, 1))
+    far = jnp.exp(log_q) - num.weigh(p, 1 + log_q - log_p)
+    return jnp.where(jnp.abs(t) <= 1, near, far)
+
+
+@functools.partial(_log_bregman.defjvp, symbolic_zeros=True)
+def _log_bregman_jvp(primals, tangents):
+    # ∂/∂p = log(p/q) = −t, and tiny stands in for 0.  ∂/∂(log q) = q − p.
+    (p, log_p, log_q), (p_dot, _, log_q_dot) = primals, tangents
+    value = _log_bregman(p, log_p, log_q)
+    t = _log_ratio_of_logs(log_p, log_q)
+    tangent = jnp.zeros_like(value)
+    if not isinstance(p_dot, SymbolicZero):
+        tangent += -t * p_dot
+    if not isinstance(log_q_dot, SymbolicZero):
+        near = p * jnp.expm1(jnp.clip(t, -1, 1))
+        slope = jnp.where(jnp.abs(t) <= 1, near, jnp.exp(log_q) - p)
+        tangent += slope * log_q_dot
+    return value, tangent
+
+
+def _log_ratio_of_logs(log_p, log_q):
+    """`log(q/p)`, in which tiny stands in for 0."""
+    return num.finite_log(log_q) - num.finite_log(log_p)
+
+
+# Logits against logits.
+
+
+class _Tilt(NamedTuple):
+    """What turns softmax(a) into softmax(b), row by row: `qⱼ = pⱼ exp(eⱼ − KL)`.
+
+    `eⱼ = (bⱼ − aⱼ) − (b₀ − a₀) − mean`, with class 0 the leading one of `a`, and the mean
+    over p = softmax(a), so that Σ pⱼ eⱼ = 0. All of it is exact where a and b are near.
+    """
+
+    a0: Float[Array, "*batch 1"]
+    b0: Float[Array, "*batch 1"]
+    a_mass: Float[Array, "*batch 1"]  # Σ exp(aⱼ − a₀)
+    b_top: Float[Array, "*batch 1"]
+    b_mass: Float[Array, "*batch 1"]  # Σ exp(bⱼ − b_top)
+    mean: Float[Array, "*batch 1"]
+    kl: Float[Array, "*batch 1"]
+
+
+def _excess(a, b, a0, b0, mean):
+    step, error = num.two_diff(b, a)
+    step0, error0 = num.two_diff(b0, a0)
+    return ((step - step0) + (error - error0)) - mean
+
+
+def _tilt(a: Float[Array, "*batch k"], b: Float[Array, "*batch k"]) -> _Tilt:
+    total = functools.partial(jnp.sum, axis=-1, keepdims=True)
+    a0 = jnp.max(a, axis=-1, keepdims=True)
+    b_top = jnp.max(b, axis=-1, keepdims=True)
+    b0 = jnp.max(jnp.where(a == a0, b, -jnp.inf), axis=-1, keepdims=True)
+    b0 = jnp.where(b0 == -jnp.inf, b_top, b0)
+    shared = (a > -jnp.inf) & (b > -jnp.inf)
+    p = jnp.exp(a - a0)
+    a_mass, b_mass = total(p), total(jnp.exp(b - b_top))
+    mean = total(jnp.where(shared, p * _excess(a, b, a0, b0, 0), 0)) / a_mass
+    # Σ qⱼ exp(KL) = 1, hence KL = log1p(Σ pⱼ (exp(eⱼ) − 1 − eⱼ)), without a negative term.
+    e = _excess(a, b, a0, b0, mean)
+    near = p * num.expm1_minus(jnp.clip(e, -1, 1))
+    far = jnp.exp((b - b0) - mean) - jnp.where(shared, p * (1 + e), 0)
+    terms = jnp.where(shared & (jnp.abs(e) <= 1), near, far)
+    small = jnp.log1p(total(terms) / a_mass)
+    # The exponentials overflow where KL is large, and the plain difference will do.
+    large = (b_top - b0) + jnp.log(b_mass) - jnp.log(a_mass) - mean
+    kl = jnp.where(large > 40, large, small)
+    lost = jnp.any((a > -jnp.inf) & (b == -jnp.inf), axis=-1, keepdims=True)
+    kl = jnp.where(lost & (b_top > -jnp.inf), jnp.inf, kl)
+    return _Tilt(a0, b0, a_mass, b_top, b_mass, mean, kl)
+
+
+@jax.custom_jvp
+def _softmax_kl(
+    a: Float[Array, "*batch k"], b: Float[Array, "*batch k"]
+) -> Float[Array, "*batch"]:
+    return _tilt(*num.widen(a, b)).kl[..., 0]
+
+
+@functools.partial(_softmax_kl.defjvp, symbolic_zeros=True)
+def _softmax_kl_jvp(primals, tangents):
+    # KL = log Σ exp(bⱼ) − log Σ exp(aⱼ) − Σ pⱼ (bⱼ − aⱼ),  hence
+    # ∂KL/∂aᵢ = −pᵢ eᵢ  and  ∂KL/∂bᵢ = qᵢ − pᵢ = pᵢ (exp(eᵢ − KL) − 1).
+    (a, b), (a_dot, b_dot) = primals, tangents
+    tilt = _tilt(*num.widen(*jax.lax.stop_gradient(primals)))
+    along_a = num.along(a_dot, _slope_by_a, a, b, tilt)
+    along_b = num.along(b_dot, _slope_by_b, a, b, tilt)
+    return _softmax_kl(a, b), along_a + along_b
+
+
+def _slope_by_a(a, b, tilt):
+    return _slope_by_a_at(num.widen(a, b), tilt)
+
+
+def _slope_by_a_plainly(a, b):
+    shared = (a > -jnp.inf) & (b > -jnp.inf)
+    p, d = sm.softmax(a), sm.centre(jnp.where(shared, b - a, 0), sm.leader(a))
+    return -p * (d - jnp.sum(p * d, axis=-1, keepdims=True))
+
+
+@num.with_derivatives_of(_slope_by_a_plainly)
+def _slope_by_a_at(args, tilt):
+    a, b = args
+    p = jnp.exp(a - tilt.a0) / tilt.a_mass
+    return -num.weigh(p, _excess(a, b, tilt.a0, tilt.b0, tilt.mean))
+
+
+def _slope_by_b(a, b, tilt):
+    return _difference(num.widen(a, b), tilt)
+
+
+@num.with_derivatives_of(lambda a, b: sm.softmax(b) - sm.softmax(a))
+def _difference(args, tilt):
+    """`softmax(b) − softmax(a)`, with its digits where the two are near."""
+    a, b = args
+    p = jnp.exp(a - tilt.a0) / tilt.a_mass
+    q = jnp.exp(b - tilt.b_top) / tilt.b_mass
+    t = _excess(a, b, tilt.a0, tilt.b0, tilt.mean) - tilt.kl
+    near = p * jnp.expm1(jnp.clip(t, -1, 1))
+    return jnp.where(jnp.abs(t) <= 1, near, q - p)

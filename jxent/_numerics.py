@@ -1,0 +1,193 @@
+"""Pieces that every measure leans on: 0 · log 0, exact differences, float32 accumulation."""
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.custom_derivatives import SymbolicZero
+from jaxtyping import Array, DTypeLike, Float
+
+
+def at_least_float32(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """`x` in the dtype to compute in: float32 for half precision, else its own."""
+    return x.astype(accumulator(x.dtype))
+
+
+def accumulator(*dtypes: DTypeLike) -> DTypeLike:
+    """The widest of `dtypes`, and float32 at least."""
+    # Not `promote_types`: under strict promotion it refuses to mix dtypes, and float8
+    # promotes with nothing at all.
+    widest = max(dtypes, key=lambda d: jnp.finfo(d).bits)
+    return jnp.float32 if jnp.finfo(widest).bits < 32 else widest
+
+
+def widen(*arrays: Float[Array, "..."]) -> tuple[Array, ...]:
+    """`arrays` in one dtype, the one to compute in."""
+    dtype = accumulator(*(x.dtype for x in arrays))
+    return tuple(x.astype(dtype) for x in arrays)
+
+
+def tiny(dtype: DTypeLike) -> float:
+    """The smallest normal number: what stands in for 0 in a derivative that has a log."""
+    return float(jnp.finfo(dtype).tiny)
+
+
+def two_diff(
+    a: Float[Array, "*shape"], b: Float[Array, "*shape"]
+) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
+    """`a − b` as a rounded difference and its exact rounding error.
+
+    Knuth, The Art of Computer Programming, volume 2, 1969, section 4.2.2, theorem B.
+    """
+    difference = a - b
+    minus_b = difference - a
+    error = (a - (difference - minus_b)) - (b + minus_b)
+    return difference, jnp.where(jnp.isfinite(difference), error, 0)
+
+
+def expm1_minus(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """`ψ(x) = eˣ − 1 − x` for |x| <= 1, without the cancellation; never negative."""
+    # ψ(x) = x² (1/2! + x/3! + x²/4! + …)
+    terms = 11 if x.dtype == jnp.float32 else 18
+    return x * x * _polynomial(x, [1 / math.factorial(k + 2) for k in range(terms)])
+
+
+def atanh_tail(s: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """`(atanh(s) − s) / s³` for |s| <= 1/3."""
+    # atanh(s) = s + s³ (1/3 + s²/5 + s⁴/7 + …)
+    terms = 8 if s.dtype == jnp.float32 else 17
+    return _polynomial(s * s, [1 / (2 * k + 3) for k in range(terms)])
+
+
+def _polynomial(
+    x: Float[Array, "*shape"], coefficients: list[float]
+) -> Float[Array, "*shape"]:
+    total = jnp.full_like(x, coefficients[-1])
+    for c in reversed(coefficients[:-1]):
+        total = total * x + c
+    return total
+
+
+@jax.custom_jvp
+def log(p: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """`log p`, −∞ at 0, with a derivative that stays finite there."""
+    return jnp.log(p)
+
+
+@log.defjvp
+def _log_jvp(primals, tangents):
+    # ∂ log p = 1/p, and 1/tiny at p = 0: a later factor p then makes it 0, not NaN.
+    (p,), (p_dot,) = primals, tangents
+    return log(p), p_dot / jnp.maximum(p, tiny(p.dtype))
+
+
+@jax.custom_jvp
+def log1m(p: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """`log(1 − p)`, −∞ at 1, with a derivative that stays finite there."""
+    return jnp.log1p(-p)
+
+
+@log1m.defjvp
+def _log1m_jvp(primals, tangents):
+    (p,), (p_dot,) = primals, tangents
+    return log1m(p), -p_dot / jnp.maximum(1 - p, tiny(p.dtype))
+
+
+@jax.custom_jvp
+def softplus(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """`log(1 + eˣ)`, the surprise of an event whose logit is `−x`."""
+    return jnp.maximum(x, 0) + jnp.log1p(jnp.exp(-jnp.abs(x)))
+
+
+@softplus.defjvp
+def _softplus_jvp(primals, tangents):
+    # ∂ log(1 + eˣ) = 1 / (1 + e⁻ˣ). Autodiff would be wrong by 1/2 at 0, through |x|.
+    (x,), (x_dot,) = primals, tangents
+    return softplus(x), sigmoid(x) * x_dot
+
+
+@jax.custom_jvp
+def sigmoid(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """`1 / (1 + e⁻ˣ)`, the probability of an event whose logit is `x`."""
+    u = jnp.exp(-jnp.abs(x))
+    return jnp.where(x < 0, u, 1) / (1 + u)
+
+
+@sigmoid.defjvp
+def _sigmoid_jvp(primals, tangents):
+    # ∂p = p (1 − p), and 1 − p is the other event's probability, which keeps its digits.
+    (x,), (x_dot,) = primals, tangents
+    return sigmoid(x), sigmoid(x) * sigmoid(-x) * x_dot
+
+
+@jax.custom_jvp
+def weigh(
+    p: Float[Array, "*shape"], f: Float[Array, "*shape"]
+) -> Float[Array, "*shape"]:
+    """`p · f`, but exactly 0 where `p` is 0, even if `f = −log q` is infinite there."""
+    return jnp.where(p == 0, 0, p * f)
+
+
+@weigh.defjvp
+def _weigh_jvp(primals, tangents):
+    # ∂(p f) = f ∂p + p ∂f. An infinite f = −log 0 counts as −log tiny in the slope, so
+    # that a later factor p = 0 makes it 0, not NaN.
+    (p, f), (p_dot, f_dot) = primals, tangents
+    return weigh(p, f), finite_log(f) * p_dot + p * f_dot
+
+
+def finite_log(log_p: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """`log_p` (or −log_p) with ±∞ moved to the log of the smallest normal number."""
+    bound = -math.log(tiny(log_p.dtype))
+    return jnp.where(jnp.isinf(log_p), jnp.sign(log_p) * bound, log_p)
+
+
+def along(
+    tangent: Float[Array, "*batch k"], slope: Callable[..., Array], *args: Any
+) -> Float[Array, "*batch"]:
+    """`Σᵢ slope(*args)ᵢ · tangentᵢ`; reverse mode computes the slope again, not stores it."""
+    if isinstance(tangent, SymbolicZero):
+        return jnp.zeros(tangent.shape[:-1], accumulator(tangent.dtype))
+
+    # The slope may share its work with the value, where one program computes both.
+    @functools.partial(jax.checkpoint, prevent_cse=False)
+    def product(tangent, args):
+        slopes = slope(*args)
+        return jnp.sum(slopes * tangent.astype(slopes.dtype), axis=-1)
+
+    return product(tangent, args)
+
+
+def in_base(nats: Float[Array, "*batch"], base: float | None) -> Float[Array, "*batch"]:
+    """Converts nats to the unit of `base`: 2 for bits, 10 for hartleys."""
+    if base is None:
+        return nats
+    if not base > 1:
+        raise ValueError(f"base is {base}, and must be greater than 1")
+    return nats / math.log(base)
+
+
+def with_derivatives_of(plain: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorates `fast(args, hints)`: its value is kept, its derivatives are `plain(*args)`'s.
+
+    `hints` are numbers that the caller has already computed from `args` (a normaliser,
+    say). They make the value fast or exact, and carry no derivative of their own.
+    """
+
+    def decorate(fast):
+        @jax.custom_jvp
+        def function(args, hints):
+            return fast(args, hints)
+
+        @function.defjvp
+        def _(primals, tangents):
+            value = function(*primals)
+            _, tangent = jax.jvp(plain, primals[0], tangents[0])
+            return value, tangent
+
+        return function
+
+    return decorate

@@ -1,0 +1,123 @@
+"""The softmax of a row of logits, exact in its value, its logarithm and every derivative.
+
+A confident softmax is mostly one number near 1, and all that a loss or a gradient is made
+of is the little that is left. So nothing here subtracts from 1: the row is split into its
+leading class and the others, and the others are measured against the largest of them.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from . import _numerics as num
+
+
+class Rest(NamedTuple):
+    """All classes but the excluded ones: `Σ exp(zⱼ) = exp(top) · total`."""
+
+    top: Float[Array, "*batch 1"]
+    total: Float[Array, "*batch 1"]
+
+
+def rest_of(z: Float[Array, "*batch k"], excluded: Bool[Array, "*batch k"]) -> Rest:
+    z = jnp.where(excluded, -jnp.inf, z)
+    top = jnp.max(z, axis=-1, keepdims=True)
+    total = jnp.sum(jnp.exp(z - reference(top)), axis=-1, keepdims=True)
+    return Rest(top, total)
+
+
+def reference(top: Float[Array, "*batch 1"]) -> Float[Array, "*batch 1"]:
+    """`top`, or any finite number where there is none: nothing left, all impossible."""
+    return jnp.where(top == -jnp.inf, 0, top)
+
+
+class Partition(NamedTuple):
+    """A row of logits with its normaliser, in the numbers that keep every digit.
+
+    `p = exp(−surprise)` for the top class, `exp(z − rival) · scale` for the others.
+    """
+
+    top: Float[Array, "*batch 1"]
+    rival: Float[Array, "*batch 1"]
+    surprise: Float[Array, "*batch 1"]
+    scale: Float[Array, "*batch 1"]
+
+
+def partition(z: Float[Array, "*batch k"]) -> Partition:
+    # With m = max z and r the largest logit below it,
+    #     −log p_top = log Σ exp(zⱼ − m) = log1p(exp(r − m) · Σ_{zⱼ < m} exp(zⱼ − r)).
+    # The right-hand side keeps its digits however small it is. Several classes may share
+    # the top; then the sum is 2 or more, and the left-hand side has all of its digits.
+    top = jnp.max(z, axis=-1, keepdims=True)
+    rest = rest_of(z, z == top)
+    rival = jnp.where(rest.top == -jnp.inf, top, rest.top)
+    gap, error = num.two_diff(rival, top)
+    odds = jnp.exp(gap) * (1 + error)
+    total = jnp.sum(jnp.exp(z - top), axis=-1, keepdims=True)
+    surprise = jnp.log1p(jnp.where(total < 1.5, odds * rest.total, total - 1))
+    return Partition(top, rival, surprise, odds * jnp.exp(-surprise))
+
+
+def probabilities(
+    z: Float[Array, "*batch k"], part: Partition
+) -> Float[Array, "*batch k"]:
+    below = jnp.exp(z - part.rival) * part.scale
+    return jnp.where(z == part.top, jnp.exp(-part.surprise), below)
+
+
+def log_probabilities(
+    z: Float[Array, "*batch k"], part: Partition
+) -> Float[Array, "*batch k"]:
+    return (z - part.top) - part.surprise
+
+
+@jax.custom_jvp
+def softmax(z: Float[Array, "*batch k"]) -> Float[Array, "*batch k"]:
+    return probabilities(z, partition(z))
+
+
+@softmax.defjvp
+def _softmax_jvp(primals, tangents):
+    # ∂pᵢ = pᵢ (żᵢ − Σⱼ pⱼ żⱼ), which a common shift of ż leaves alone. Measured from the
+    # leading class, the bracket is small where p is large, and so no digits cancel,
+    # neither forward nor, since `centre` is exact when transposed, backward.
+    (z,), (z_dot,) = primals, tangents
+    p = softmax(z)
+    v = centre(z_dot, leader(z))
+    return p, p * (v - jnp.sum(p * v, axis=-1, keepdims=True))
+
+
+@jax.custom_jvp
+def log_softmax(z: Float[Array, "*batch k"]) -> Float[Array, "*batch k"]:
+    return log_probabilities(z, partition(z))
+
+
+@log_softmax.defjvp
+def _log_softmax_jvp(primals, tangents):
+    # ∂ log pᵢ = żᵢ − Σⱼ pⱼ żⱼ, measured from the leading class as above.
+    (z,), (z_dot,) = primals, tangents
+    v = centre(z_dot, leader(z))
+    return log_softmax(z), v - jnp.sum(softmax(z) * v, axis=-1, keepdims=True)
+
+
+def leader(z: Float[Array, "*batch k"]) -> Bool[Array, "*batch k"]:
+    """True at the (first) largest entry of every row."""
+    return at_class(jnp.argmax(z, axis=-1), z)
+
+
+def at_class(
+    y: Int[Array, "*batch"], like: Float[Array, "*batch k"]
+) -> Bool[Array, "*batch k"]:
+    """True at class `y` of every row: a one-hot that XLA never has to store."""
+    classes = jax.lax.broadcasted_iota(jnp.int32, like.shape, like.ndim - 1)
+    return classes == y[..., None]
+
+
+def centre(
+    x: Float[Array, "*batch k"], lead: Bool[Array, "*batch k"]
+) -> Float[Array, "*batch k"]:
+    """`x` minus its entry at `lead`, which becomes an exact 0."""
+    origin = jnp.sum(jnp.where(lead, x, 0), axis=-1, keepdims=True)
+    return jnp.where(lead, 0, x - origin)

@@ -1,0 +1,399 @@
+"""Are these numbers what they claim to be: assertions that cost nothing in production.
+
+Dtypes and the class axis are always checked, while tracing. Values are checked as the
+mode says: `with mode(...)`, `set_mode`, or the environment variable JXENT_CHECKS, which
+is read once, at import.
+
+    eager      values known at the call raise at once, under eager `grad` too; what
+               `jit`, `vmap`, `scan` or `shard_map` stages holds no trace of a check
+    checkify   staged code carries checks as well, for `checked`, `chex.chexify` or
+               `checkify.checkify` to raise; without these they are silent
+    callback   staged code raises by itself, in plain `jit`; for debugging one process
+    off        values are not looked at
+
+The mode is part of the key of JAX's caches: code compiled under another is traced anew.
+`chex.disable_asserts()` means `off`. Messages call the argument `name`, the function
+`caller`, and count mapped dimensions into a row's index, the outermost `vmap` first.
+
+JAX limits staged checks. The gradient of `scan`, `map` or `fori_loop` drops those of
+its body: check before the loop, or differentiate inside. Those in a `custom_jvp` do not
+run when it is differentiated. `cond` under `vmap` runs those of both branches.
+`shard_map` sees one shard at a time, and `checkify` rejects it under an Explicit mesh.
+"""
+
+import functools
+import math
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, ParamSpec, TypeVar
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jax.experimental import checkify
+from jax.typing import ArrayLike
+from jaxtyping import Array
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+_MODES = ("eager", "checkify", "callback", "off")
+
+
+def _known_mode(value: str) -> str:
+    if value in _MODES:
+        return value
+    raise ValueError(f"value checks: {value!r} is none of {', '.join(_MODES)}")
+
+
+_mode = jax.make_user_context(_known_mode(os.environ.get("JXENT_CHECKS") or "eager"))
+
+
+def mode(value: str) -> AbstractContextManager[Any]:
+    """A `with` block, in this thread, under another mode of value checks.
+
+    Raises:
+      ValueError: If `value` is not "eager", "checkify", "callback" or "off".
+
+    Example:
+      >>> import jxent, jax.numpy as jnp
+      >>> with jxent.checks.mode("off"):
+      ...     jxent.checks.assert_simplex(jnp.array([0.5, 0.6]))
+    """
+    return _mode(_known_mode(value))
+
+
+def set_mode(value: str) -> None:
+    """Sets the mode of value checks for all threads, outside of `with mode(...)`.
+
+    Example:
+      >>> import jxent
+      >>> jxent.checks.set_mode("eager")
+    """
+    _mode.set_global(_known_mode(value))
+
+
+def checked(fn: Callable[_P, _R]) -> Callable[_P, _R]:
+    """The same function, with its value checks compiled in.
+
+    `chex.chexify` in mode "checkify", so that chex's own value assertions run too. It
+    goes outside of `jit` and all else. `fn` may have been jitted and run before; if it
+    is not jitted, each call traces it anew.
+
+    Returns:
+      A function like `fn`, which waits for the verdict, and raises AssertionError.
+
+    Example:
+      >>> import jax, jxent, jax.numpy as jnp
+      >>> double = jax.jit(lambda p: jxent.checks.assert_simplex(p) or 2 * p)
+      >>> jxent.checks.checked(double)(jnp.array([[0.5, 0.5], [0.5, 0.375]]))
+      Traceback (most recent call last):
+      AssertionError: assert_simplex: row [1] of p sums to 0.875, not 1; did you mean...
+    """
+
+    def under_checkify(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        with _mode("checkify"):
+            return fn(*args, **kwargs)
+
+    chexified = chex.chexify(under_checkify, async_check=False)
+
+    @functools.wraps(fn)
+    def wrapper(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        try:
+            return chexified(*args, **kwargs)
+        except AssertionError as error:
+            text = str(error)
+        raise AssertionError(text.removeprefix(_PREFIX).removesuffix(_SUFFIX))
+
+    return wrapper
+
+
+def assert_simplex(
+    p: ArrayLike, *, name: str = "p", caller: str = "assert_simplex"
+) -> None:
+    """Every row is a distribution, given by probabilities.
+
+        pᵢ ≥ 0,   |Σᵢ pᵢ − 1| ≤ 4 ε + k s/2 + √k ε′            over the last axis
+
+    This admits any softmax, in half precision over millions of classes too. ε and s are
+    the dtype's epsilon and smallest subnormal, ε′ is float32's (or float64's) epsilon.
+
+    Raises:
+      AssertionError: If an entry is negative, infinite or NaN, or a sum is not 1.
+      TypeError, ValueError: If `p` is not floating point; if it has no class.
+
+    Example:
+      >>> import jxent, jax.numpy as jnp
+      >>> jxent.checks.assert_simplex(jnp.array([[0.5, 0.5], [-1.0, 2.0]]))
+      Traceback (most recent call last):
+      AssertionError: assert_simplex: entry 0 of row [1] of p is -1.0; did you mean...
+    """
+    _check(p, _Claim("simplex", name, caller))
+
+
+def assert_log_simplex(
+    log_p: ArrayLike, *, name: str = "log_p", caller: str = "assert_log_simplex"
+) -> None:
+    """Every row is a distribution, given by log-probabilities.
+
+        |log Σᵢ exp(log pᵢ)| ≤ (16 + log k) ε + √k ε′           over the last axis
+
+    An entry of −inf is an impossible class. This admits any `log_softmax`, and
+    `z - logsumexp(z)` for |z| up to 32. ε and ε′ are as for `assert_simplex`.
+
+    Raises:
+      AssertionError: If an entry is +inf or NaN, or the probabilities' sum is not 1.
+      TypeError, ValueError: If `log_p` is not floating point; if it has no class.
+
+    Example:
+      >>> import jxent, jax.numpy as jnp
+      >>> jxent.checks.assert_log_simplex(jnp.array([0.5, 0.5]))
+      Traceback (most recent call last):
+      AssertionError: assert_log_simplex: log_p has logsumexp 1.193147..., not 0; did...
+    """
+    _check(log_p, _Claim("log_simplex", name, caller))
+
+
+def assert_logits(
+    z: ArrayLike, *, name: str = "z", caller: str = "assert_logits"
+) -> None:
+    """Every row has a softmax.
+
+        zᵢ < +inf,   maxᵢ zᵢ > −inf                            over the last axis
+
+    Raises:
+      AssertionError: If an entry is +inf or NaN, or every entry of a row is −inf.
+      TypeError, ValueError: If `z` is not floating point; if it has no class.
+
+    Example:
+      >>> import jxent, jax.numpy as jnp
+      >>> jxent.checks.assert_logits(jnp.array([-jnp.inf, jnp.nan]))
+      Traceback (most recent call last):
+      AssertionError: assert_logits: entry 1 of z is NaN
+    """
+    _check(z, _Claim("logits", name, caller))
+
+
+def assert_labels(
+    y: ArrayLike, num_classes: int, *, name: str = "y", caller: str = "assert_labels"
+) -> None:
+    """Every label is the index of a class.
+
+        0 ≤ y < k                                       k = num_classes; no class axis
+
+    Raises:
+      AssertionError: If a label is negative, or k or more.
+      TypeError, ValueError: If `y` is not integer; if there is no class.
+
+    Example:
+      >>> import jxent, jax.numpy as jnp
+      >>> jxent.checks.assert_labels(jnp.array([3, 12]), 10)
+      Traceback (most recent call last):
+      AssertionError: assert_labels: label 12 (entry [1] of y) is not in [0, 10)
+    """
+    if num_classes == 0:
+        raise ValueError(f"{caller}: there is no class that {name} could name")
+    _check(y, _Claim("labels", name, caller, num_classes))
+
+
+def assert_binary_probs(
+    p: ArrayLike, *, name: str = "p", caller: str = "assert_binary_probs"
+) -> None:
+    """Every element is the probability of one event.
+
+        0 ≤ p ≤ 1                                                      no class axis
+
+    Raises:
+      AssertionError: If an element is below 0, above 1, or NaN.
+      TypeError: If `p` is not floating point.
+
+    Example:
+      >>> import jxent, jax.numpy as jnp
+      >>> jxent.checks.assert_binary_probs(jnp.array([0.0, 1.5]))
+      Traceback (most recent call last):
+      AssertionError: assert_binary_probs: entry [1] of p is 1.5, not in [0, 1]; did...
+    """
+    _check(p, _Claim("binary_probs", name, caller))
+
+
+def check_float(x: Array | np.ndarray, *, name: str, caller: str) -> None:
+    """TypeError unless `x` has a floating-point dtype."""
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        integer = jnp.issubdtype(x.dtype, jnp.integer)
+        fix = f"; did you mean Labels({name})?" if integer else ""
+        raise TypeError(f"{caller}: {name} is {x.dtype}, not floating point{fix}")
+
+
+def check_labels_dtype(y: Array | np.ndarray, *, name: str, caller: str) -> None:
+    """TypeError unless `y` has an integer dtype."""
+    if not jnp.issubdtype(y.dtype, jnp.integer):
+        fix = f"labels are integer class indices; did you mean Probs({name})?"
+        raise TypeError(f"{caller}: {name} is {y.dtype}; {fix}")
+
+
+def check_class_axis(x: Array | np.ndarray, *, name: str, caller: str) -> None:
+    """ValueError unless `x` has a last axis, and a class on it."""
+    if x.ndim == 0 or x.shape[-1] == 0:
+        raise ValueError(f"{caller}: {name} has no class, its shape is {x.shape}")
+
+
+_NONE = 2**31 - 1  # no such index
+_ELEMENTWISE = ("labels", "binary_probs")  # claims without a class axis
+_PREFIX = "[Chex] chexify assertion 'jxent' failed: "  # by which chexify knows its own
+_SUFFIX = " (`check` failed)"  # which checkify adds
+
+
+class _Claim(NamedTuple):
+    kind: str
+    name: str
+    caller: str
+    num_classes: int = 0
+
+
+def _check(x: Any, claim: _Claim) -> None:
+    kind, name, caller, num_classes = claim
+    x = x if hasattr(x, "dtype") else jnp.asarray(x)
+    check_dtype = check_labels_dtype if kind == "labels" else check_float
+    check_dtype(x, name=name, caller=caller)
+    if kind not in _ELEMENTWISE:
+        check_class_axis(x, name=name, caller=caller)
+    how = _mode.value
+    # Autodiff of eager code traces values that are known. `lax.stop_gradient` unwraps
+    # them too, but leaves an equation in staged code.
+    known = x.to_concrete_value() if isinstance(x, Tracer) else x
+    if how == "off" or (known is None and how == "eager") or _chex_is_disabled():
+        return
+    if known is not None:
+        with jax.ensure_compile_time_eval():  # even where all else is staged
+            if not _holds(known, kind, num_classes):
+                raise AssertionError(f"{_report(known, claim)}")
+        return
+    # Under vmap the mapped axis is one batch axis more: one verdict, the index in full.
+    report = jax.custom_batching.custom_vmap(lambda x: _report(x, claim))
+    report.def_vmap(lambda _, __, x: (r := report(x), jax.tree.map(lambda _: False, r)))
+    found = report(jax.lax.stop_gradient(x))
+    if how == "checkify":
+        checkify.debug_check(~found.bad, _PREFIX + "{}", found)
+    else:
+        jax.debug.callback(_raise_if_bad, found)
+
+
+def _chex_is_disabled() -> bool:
+    try:
+        chex.assert_scalar(None)  # which it is not, unless chex does not look
+    except AssertionError:
+        return False
+    return True
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2))
+def _holds(x: Array, kind: str, num_classes: int) -> Array:
+    _, entries, rows, _ = _flaws(x, kind, num_classes)
+    return ~(jnp.any(entries) | jnp.any(rows))
+
+
+def _flaws(x: Array, kind: str, num_classes: int):
+    """`x`, its wrong entries [..., k] and wrong rows [..., 1], and facts about rows."""
+    # Elementwise operations and reductions that keep their axes only: these run as they
+    # are under Explicit meshes, where indexing and reshaping do not.
+    dtype, floating = x.dtype, jnp.issubdtype(x.dtype, jnp.floating)
+    # Not promote_types, as float8 promotes with nothing; and no uint8 is above 1000.
+    x = x.astype(jnp.float32 if floating else jnp.int32) if dtype.itemsize < 4 else x
+    if kind in _ELEMENTWISE:
+        x = jnp.expand_dims(x, -1)
+        wrong = ~((x >= 0) & (x <= 1)) if floating else (x < 0) | (x >= num_classes)
+        return x, wrong, wrong, ()
+    if kind == "logits":
+        return x, ~(x < jnp.inf), ~jnp.any(x > -jnp.inf, -1, keepdims=True), ()
+
+    k, info = x.shape[-1], jnp.finfo(dtype)
+    total, lse = (f(x, axis=-1, keepdims=True) for f in (jnp.sum, jax.nn.logsumexp))
+    tolerance = math.sqrt(k) * float(jnp.finfo(x.dtype).eps)  # of adding k numbers
+    if kind == "simplex":
+        # An honest entry is off by ε/2 of itself or by s/2, then come exp and division.
+        tolerance += float(info.eps) * (4 + k * float(info.tiny) / 2)  # s = ε · tiny
+        entries, off = ~((x >= 0) & (x < jnp.inf)), jnp.abs(total - 1)
+    else:
+        # Rounding log pᵢ moves it by |log pᵢ| ε/2, hence log Σ exp by Σ pᵢ |log pᵢ| ε/2
+        # = H(p) ε/2 ≤ log k ε/2; rounding log_softmax's normaliser does as much again.
+        # One taken without the maximum is rounded by |z| ε/2: 16 ε for |z| up to 32.
+        tolerance += (16 + math.log(k)) * float(info.eps)
+        entries, off = ~(x < jnp.inf), jnp.abs(lse)
+    return x, entries, ~(off <= tolerance), (total, lse)
+
+
+def _first(flags: Array) -> tuple[list[Array], Array]:
+    """The index of the first True, and the mask that holds it alone."""
+    index = []
+    for axis in range(flags.ndim):
+        i = jax.lax.broadcasted_iota(jnp.int32, flags.shape, axis)
+        index.append(jnp.min(jnp.where(flags, i, _NONE), initial=_NONE))
+        flags &= i == index[-1]
+    return index, flags
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _report(x: Array, claim: _Claim) -> "_Report":
+    x, entries, rows, facts = _flaws(x, claim.kind, claim.num_classes)
+    rows |= jnp.any(entries, -1, keepdims=True)
+    (*index, _), row = _first(rows)
+    (*_, entry), here = _first(entries & row)
+    # Of one length, for vmap must not change what a compiled check carries.
+    index = jnp.stack((index + 8 * [jnp.int32(_NONE)])[:8])
+    value = jnp.sum(jnp.where(here, x, 0))
+    facts = tuple(jnp.sum(jnp.where(row, fact, 0)) for fact in facts)
+    return _Report(jnp.any(rows), index, entry, value, facts, claim)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class _Report:
+    """The first flaw, as data for compiled code to carry; formatted, its message."""
+
+    bad: Any  # arrays, but JAX rebuilds it around other things as well
+    index: Any  # of the row, then _NONE
+    entry: Any  # within the row; _NONE if that is wrong as a whole
+    value: Any  # of that entry
+    facts: Any  # about that row, a tuple
+    claim: _Claim = field(metadata={"static": True})
+
+    def __format__(self, spec: str) -> str:
+        kind, name, caller, k = self.claim
+        value, *facts = (np.asarray(x)[()] for x in (self.value, *self.facts))
+        total, lse = facts or (math.nan, -math.inf)
+        index = [int(i) for i in np.asarray(self.index) if i != _NONE]
+        unit = "entry" if kind in _ELEMENTWISE else "row"
+        at = f"{unit} {index} of {name}" if index else name
+        whole = self.entry == _NONE
+        at = f"entry {self.entry} of {at}" if unit == "row" and not whole else at
+        if not whole and not value < math.inf:
+            text = f"{at} is {'inf' if value == math.inf else 'NaN'}"
+        elif kind == "labels":
+            hints = {-100: "; mask ignored rows out", k: "; do they start at 1?"}
+            text = f"label {value} ({at}) is not in [0, {k}){hints.get(int(value), '')}"
+        elif kind == "binary_probs":
+            fix = f"did you mean BinaryLogits({name})?"
+            text = f"{at} is {value!s}, not in [0, 1]; {fix}"
+        elif kind != "simplex" and lse == -math.inf:
+            text = f"{at} has no possible class: every entry is -inf; mask that row out"
+        elif kind == "log_simplex":
+            kin = "Probs" if abs(total - 1) < 0.1 else "Logits"
+            fix = "subtract it" if abs(lse) < 0.1 else f"did you mean {kin}({name})?"
+            text = f"{at} has logsumexp {lse!s}, not 0; {fix}"
+        elif whole:
+            fix = f"did you mean Logits({name})?"
+            fix = "divide by its sum" if abs(total - 1) < 0.1 else fix
+            text = f"{at} sums to {total!s}, not 1; {fix}"
+        else:
+            kin = "LogProbs" if abs(lse) < 0.1 else "Logits"
+            fix = "clip it to 0" if value > -1e-3 else f"did you mean {kin}({name})?"
+            text = f"{at} is {value!s}; {fix}"
+        return f"{caller}: {text}"
+
+
+def _raise_if_bad(report: _Report) -> None:
+    if report.bad:
+        raise AssertionError(f"{report}")

@@ -1,0 +1,16 @@
+"""Every test runs under JAX's strictest rules, on eight CPU devices."""
+
+import os
+
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["JAX_NUM_CPU_DEVICES"] = "8"
+
+import jax
+
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+# Compiling dominates the tests; hypothesis varies the values, not the shapes.
+from hypothesis import settings
+
+settings.register_profile("jxent", deadline=None, max_examples=40, derandomize=True)
+settings.load_profile("jxent")
