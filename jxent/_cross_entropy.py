@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Float, Int
 
 from . import _numerics as num, _softmax as sm
@@ -13,6 +12,7 @@ from ._distributions import (
     admit_pair,
     BinaryLogits,
     BinaryProbs,
+    Density,
     DensityLike,
     Distribution,
     DistributionLike,
@@ -73,25 +73,26 @@ def cross_entropy(
       103C, 1956. Cover and Thomas, "Elements of Information Theory", 2006, section 5.4.
     """
     p, q = admit_pair(p, q, caller="cross_entropy")
+    return num.in_base(mean_code_length(p, q), base)
+
+
+@functools.partial(jax.jit, inline=True)
+def mean_code_length(p: Distribution, q: Density) -> Float[Array, "*batch"]:
+    """Cross-entropy in nats, of distributions that have been admitted."""
     match p, q:
         case Labels(), Logits():
-            y = p.data.astype(jnp.int32)
-            nats = _label_cross_entropy(q.data, y, p.smoothing)
+            return _label_cross_entropy(q.data, p.data, p.smoothing)
         case _, BinaryLogits():
-            nats = _logistic_cross_entropy(*_two_sides(p, q.data.dtype), q.data)
+            return _logistic_cross_entropy(*_two_sides(p, q.data.dtype), q.data)
         case _, BinaryProbs():
-            yes, no, q = num.widen(*_two_sides(p, q.data.dtype), q.data)
-            nats = num.weigh(yes, -num.log(q)) + num.weigh(no, -num.log1m(q))
+            yes, no, event = num.widen(*_two_sides(p, q.data.dtype), q.data)
+            return num.weigh(yes, -num.log(event)) + num.weigh(no, -num.log1m(event))
         case Labels(), _:
-            y = p.data.astype(jnp.int32)
-            nats = _log_loss(q.log_probs(), y, p.smoothing)
+            return _log_loss(q.log_probs(), p.data, p.smoothing)
         case _, Logits():
-            nats = _soft_cross_entropy(p.among(q.data).probs(), q.data)
-        case _:
-            log_q = q.log_probs()
-            p, log_q = num.widen(p.among(log_q).probs(), log_q)
-            nats = jnp.sum(num.weigh(p, -log_q), axis=-1)
-    return num.in_base(nats, base)
+            return _soft_cross_entropy(p.among(q).probs(), q.data)
+    probs, log_q = num.widen(p.among(q).probs(), q.log_probs())
+    return jnp.sum(num.weigh(probs, -log_q), axis=-1)
 
 
 # Class indices against logits.
@@ -184,18 +185,21 @@ def _soft_cross_entropy_jvp(primals, tangents):
     (t, z), (t_dot, z_dot) = primals, tangents
     _, wide = num.widen(t, jax.lax.stop_gradient(z))
     hints = sm.partition(wide)
-    along_t = num.along(t_dot, _surprise, t, z, hints)
-    along_z = num.along(z_dot, _soft_slope, t, z, hints)
-    return _soft_cross_entropy(t, z), along_t + along_z
+    along_t = t_dot, lambda t_dot: num.along(t_dot, _surprise, t, z, hints)
+    along_z = z_dot, lambda z_dot: num.along(z_dot, _soft_slope, t, z, hints)
+    nats = _soft_cross_entropy(t, z)
+    return nats, num.tangent_of(nats, along_t, along_z)
 
 
 def _surprise(t, z, hints):
-    return _surprise_at(num.widen(t, z)[1:], hints)
+    _, z = num.widen(t, z)
+    return _surprise_at((z,), hints)
 
 
 @num.with_derivatives_of(lambda z: -sm.log_softmax(z))
 def _surprise_at(args, part):
-    return num.finite_log(-sm.log_probabilities(*args, part))
+    (z,) = args
+    return num.finite_log(-sm.log_probabilities(z, part))
 
 
 def _soft_slope(t, z, hints):
@@ -228,12 +232,12 @@ def _two_sides(p: Distribution, dtype) -> tuple[Array, Array]:
     match p:
         case Labels():
             y, s = p.data, p.smoothing
-            yes = jnp.where(y == 1, 1 - s / 2, s / 2).astype(num.accumulator(dtype))
-            yes = jnp.where((y == 0) | (y == 1), yes, jnp.nan)
-            return yes, 1 - yes
+            zero, one = y == 0, y == 1
+            valid = jnp.where(zero | one, 1, jnp.nan).astype(num.accumulator(dtype))
+            sides = jnp.where(one, 1 - s / 2, s / 2), jnp.where(zero, 1 - s / 2, s / 2)
+            return sides[0] * valid, sides[1] * valid
         case BinaryLogits():
-            x = num.at_least_float32(p.data)
-            return num.sigmoid(x), num.sigmoid(-x)
+            return num.sigmoids(num.at_least_float32(p.data))
         case _:
             yes = num.at_least_float32(p.data)
             return yes, 1 - yes
@@ -243,23 +247,23 @@ def _two_sides(p: Distribution, dtype) -> tuple[Array, Array]:
 def _logistic_cross_entropy(
     yes: Float[Array, "*batch"], no: Float[Array, "*batch"], x: Float[Array, "*batch"]
 ) -> Float[Array, "*batch"]:
-    # −yes · log σ(x) − no · log σ(−x)
+    # −yes log σ(x) − no log σ(−x), where the likelier event costs log(1 + e^−|x|), and
+    # the other one |x| more. No term is negative, so no digit is lost.
     yes, no, x = num.widen(yes, no, x)
-    return num.weigh(yes, num.softplus(-x)) + num.weigh(no, num.softplus(x))
+    unlikely, far = jnp.where(x < 0, yes, no), jnp.abs(x)
+    return jnp.log1p(jnp.exp(-far)) + num.weigh(unlikely, far)
 
 
 @functools.partial(_logistic_cross_entropy.defjvp, symbolic_zeros=True)
 def _logistic_cross_entropy_jvp(primals, tangents):
-    # ∂/∂x = no · σ(x) − yes · σ(−x), two terms that are small each on its own side.
+    # ∂/∂x = no σ(x) − yes σ(−x), two terms that are small each on its own side.
     yes, no, x = num.widen(*primals)
-    slopes = (
-        num.finite_log(num.softplus(-x)),
-        num.finite_log(num.softplus(x)),
-        no * num.sigmoid(x) - yes * num.sigmoid(-x),
-    )
+    yes_dot, no_dot, x_dot = tangents
+    p_yes, p_no = num.sigmoids(x)
     nats = _logistic_cross_entropy(*primals)
-    tangent = jnp.zeros_like(nats)
-    for slope, dot in zip(slopes, tangents, strict=True):
-        if not isinstance(dot, SymbolicZero):
-            tangent += slope * dot.astype(slope.dtype)
-    return nats, tangent
+    terms = (
+        (yes_dot, lambda yes_dot: num.softplus(-x) * yes_dot),
+        (no_dot, lambda no_dot: num.softplus(x) * no_dot),
+        (x_dot, lambda x_dot: (no * p_yes - yes * p_no) * x_dot.astype(x.dtype)),
+    )
+    return nats, num.tangent_of(nats, *terms)

@@ -8,7 +8,7 @@ too. A measure first admits its arguments (`admit_density`, `admit_pair`): array
 
 import abc
 import dataclasses
-from typing import final, Literal, TypeAlias, TypeVar
+from typing import Any, final, Literal, TypeAlias, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -42,8 +42,8 @@ class Distribution(abc.ABC):
         """Raises if this is not a distribution; the values as the mode says."""
 
     @abc.abstractmethod
-    def among(self, like: Float[Array, "*batch k"]) -> "Density":
-        """The same distribution, told its classes by a partner's array."""
+    def among(self, partner: "Density") -> "Density":
+        """The same distribution as a density, over the partner's classes."""
 
 
 class Density(Distribution):
@@ -57,7 +57,7 @@ class Density(Distribution):
     def batch(self) -> tuple[int, ...]:
         return self.data.shape[:-1]
 
-    def among(self, like: Float[Array, "*batch k"]) -> "Density":
+    def among(self, partner: "Density") -> "Density":
         return self
 
     @abc.abstractmethod
@@ -88,7 +88,7 @@ class Probs(Density):
 
     @property
     def data(self) -> Array:
-        return jnp.asarray(self.p)
+        return _array(self.p)
 
     def check(self, name: str, caller: str) -> None:
         checks.assert_simplex(self.p, name=name, caller=caller)
@@ -124,7 +124,7 @@ class LogProbs(Density):
 
     @property
     def data(self) -> Array:
-        return jnp.asarray(self.log_p)
+        return _array(self.log_p)
 
     def check(self, name: str, caller: str) -> None:
         checks.assert_log_simplex(self.log_p, name=name, caller=caller)
@@ -161,7 +161,7 @@ class Logits(Density):
 
     @property
     def data(self) -> Array:
-        return jnp.asarray(self.z)
+        return _array(self.z)
 
     def check(self, name: str, caller: str) -> None:
         checks.assert_logits(self.z, name=name, caller=caller)
@@ -211,7 +211,7 @@ class Labels(Distribution):
 
     @property
     def data(self) -> Array:
-        return jnp.asarray(self.y)
+        return _indices(self.y)
 
     @property
     def num_classes(self) -> None:
@@ -222,15 +222,19 @@ class Labels(Distribution):
         return self.data.shape
 
     def check(self, name: str, caller: str) -> None:
-        checks.check_labels_dtype(self.data, name=name, caller=caller)
+        checks.check_labels_dtype(_integers(self.y), name=name, caller=caller)
         if not 0 <= self.smoothing < 1:
             raise ValueError(f"{caller}: smoothing is {self.smoothing}, not in [0, 1)")
 
-    def among(self, like: Float[Array, "*batch k"]) -> Probs:
-        y, k, s = self.data.astype(jnp.int32), like.shape[-1], self.smoothing
-        p = jnp.where(sm.at_class(y, like), 1 - s + s / k, s / k).astype(like.dtype)
-        valid = (0 <= y) & (y < k)
-        return Probs(jnp.where(valid[..., None], p, jnp.nan))
+    def among(self, partner: Density) -> Density:
+        y, k, s = self.data, partner.num_classes, self.smoothing
+        dtype = num.accumulator(partner.data.dtype)
+        hot, cold = 1 - s + s / k, s / k
+        valid = jnp.where((0 <= y) & (y < k), 1, jnp.nan).astype(dtype)
+        if isinstance(partner, Binary):
+            return BinaryProbs(jnp.where(y == 1, hot, cold) * valid)
+        label = sm.at_class(y, partner.data)
+        return Probs(jnp.where(label, hot, cold) * valid[..., None])
 
 
 @final
@@ -255,7 +259,7 @@ class BinaryProbs(Density):
 
     @property
     def data(self) -> Array:
-        return jnp.asarray(self.p)
+        return _array(self.p)
 
     @property
     def num_classes(self) -> Literal[2]:
@@ -297,7 +301,7 @@ class BinaryLogits(Density):
 
     @property
     def data(self) -> Array:
-        return jnp.asarray(self.x)
+        return _array(self.x)
 
     @property
     def num_classes(self) -> Literal[2]:
@@ -312,15 +316,16 @@ class BinaryLogits(Density):
 
     def two_class(self) -> Float[Array, "*batch 2"]:
         """The logits of the two classes."""
-        return jnp.stack([jnp.zeros_like(self.data), self.data], axis=-1)
+        # The larger one is 0, so that an infinite x is no infinite difference.
+        x = self.data
+        return jnp.stack([jnp.where(x > 0, -x, 0), jnp.where(x > 0, 0, x)], axis=-1)
 
     def probs(self) -> Float[Array, "*batch 2"]:
-        x = num.at_least_float32(self.data)
-        return num.sigmoid(jnp.stack([-x, x], axis=-1))
+        yes, no = num.sigmoids(num.at_least_float32(self.data))
+        return jnp.stack([no, yes], axis=-1)
 
     def log_probs(self) -> Float[Array, "*batch 2"]:
-        x = num.at_least_float32(self.data)
-        return -num.softplus(jnp.stack([x, -x], axis=-1))
+        return sm.log_softmax(num.at_least_float32(self.two_class()))
 
 
 Binary = (BinaryProbs, BinaryLogits)  # no class axis, two classes: elementwise
@@ -335,8 +340,8 @@ def admit_density(p: DensityLike, *, caller: str, name: str = "p") -> Density:
     if isinstance(admitted, Density):
         return admitted
     raise TypeError(
-        f"{caller}: {name} is {type(admitted).__name__}, which do not say how many classes there "
-        f"are; give {name} its class axis, as probabilities"
+        f"{caller}: {name} is {type(admitted).__name__}, which do not say how many "
+        f"classes there are; give {name} its class axis, as probabilities"
     )
 
 
@@ -368,6 +373,23 @@ def admit_pair(
         message = f"{caller}: the batch axes do not broadcast: {shapes}"
         raise ValueError(message) from None
     return _spread(p, batch), _spread(q, batch)
+
+
+def _array(x: ArrayLike) -> Array:
+    return x if isinstance(x, jax.Array) else jnp.asarray(x)
+
+
+def _integers(y: Any) -> Array | np.ndarray:
+    return y if hasattr(y, "dtype") else np.asarray(y)
+
+
+def _indices(y: Any) -> Array:
+    # What int32 cannot hold is out of range, and must not wrap into an index that is not.
+    y = _integers(y)
+    if y.dtype.itemsize == 8:
+        smallest = 0 if jnp.issubdtype(y.dtype, jnp.unsignedinteger) else -(2**31)
+        y = y.clip(smallest, 2**31 - 1)
+    return jnp.asarray(y).astype(jnp.int32)
 
 
 _D = TypeVar("_D", bound=Distribution)

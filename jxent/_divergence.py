@@ -5,16 +5,17 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Float
 
 from . import _numerics as num, _softmax as sm
-from ._cross_entropy import cross_entropy
+from ._cross_entropy import mean_code_length
 from ._distributions import (
     admit_pair,
     BinaryLogits,
     BinaryProbs,
+    Density,
     DensityLike,
+    Distribution,
     DistributionLike,
     Labels,
     Logits,
@@ -48,9 +49,10 @@ def kl_divergence(
 
     Limits:
       `pᵢ = 0` adds qᵢ, which the other terms make up for; `qᵢ = 0 < pᵢ` gives +∞. The
-      derivative by `pᵢ` is log(pᵢ / qᵢ), in which the smallest normal number stands in for
-      0; by `qᵢ` it is 1 − pᵢ / qᵢ, which is −∞ where `qᵢ = 0 < pᵢ`. Classes impossible in
-      both have gradient 0 in their logits. A row of logits that are all −inf gives NaN.
+      derivatives by `pᵢ`, log(pᵢ / qᵢ), and by `qᵢ`, 1 − pᵢ / qᵢ, are finite: the smallest
+      normal number stands in for 0. The gradient of a logit of −inf is 0; that of a logit
+      of `p` whose class `q` alone has as impossible is +∞. A row of logits that are all
+      −inf gives NaN.
 
     Raises:
       TypeError: If `q` is Labels, `p` is an integer array, or only one of the two has a
@@ -73,25 +75,26 @@ def kl_divergence(
       convex sets", USSR Computational Mathematics 7, 1967, section 1.
     """
     p, q = admit_pair(p, q, caller="kl_divergence")
+    return num.in_base(_kl_divergence(p, q), base)
+
+
+@functools.partial(jax.jit, inline=True)
+def _kl_divergence(p: Distribution, q: Density) -> Float[Array, "*batch"]:
+    if isinstance(p, Labels) and isinstance(q, Logits | BinaryLogits):
+        if p.smoothing == 0:
+            return mean_code_length(p, q)
+    p = p.among(q)
     match p, q:
         case Probs(), Probs():
-            p, q = num.widen(p.data, q.data)
-            nats = jnp.sum(_bregman(p, q, q - p), axis=-1)
+            return jnp.sum(_bregman(*_with_difference(p, q)), axis=-1)
         case BinaryProbs(), BinaryProbs():
-            p, q = num.widen(p.data, q.data)
-            nats = _bregman(p, q, q - p) + _bregman(1 - p, 1 - q, p - q)
+            return _of_both_events(_bregman, p, q)
         case Logits(), Logits():
-            nats = _softmax_kl(p.data, q.data)
+            return _softmax_kl(p.data, q.data)
         case BinaryLogits(), BinaryLogits():
-            nats = _softmax_kl(p.two_class(), q.two_class())
-        case Labels(smoothing=0.0), _:
-            nats = cross_entropy(p, q)
-        case _:
-            log_q = q.log_probs()
-            p = p.among(log_q)
-            terms = _log_bregman(*num.widen(p.probs(), p.log_probs(), log_q))
-            nats = jnp.sum(terms, axis=-1)
-    return num.in_base(nats, base)
+            return _softmax_kl(p.two_class(), q.two_class())
+    terms = _log_bregman(*num.widen(p.probs(), p.log_probs(), q.log_probs()))
+    return jnp.sum(terms, axis=-1)
 
 
 def js_divergence(
@@ -141,32 +144,44 @@ def js_divergence(
     if not 0 < weight < 1:
         raise ValueError(f"js_divergence: weight is {weight}, not in (0, 1)")
     p, q = admit_pair(p, q, caller="js_divergence")
+    return num.in_base(_js_divergence(p, q, weight), base)
+
+
+@functools.partial(jax.jit, inline=True, static_argnames="w")
+def _js_divergence(p: Distribution, q: Density, w: float) -> Float[Array, "*batch"]:
+    def js(p, q, d):
+        # m − p = (1 − w) d and m − q = −w d: as exact as d = q − p is.
+        m = w * p + (1 - w) * q
+        return w * _bregman(p, m, (1 - w) * d) + (1 - w) * _bregman(q, m, -w * d)
+
+    p = p.among(q)
     match p, q:
-        case Logits(), Logits():
-            terms = _softmax_js(p.data, q.data, weight)
-        case BinaryLogits(), BinaryLogits():
-            terms = _softmax_js(p.two_class(), q.two_class(), weight)
         case BinaryProbs(), BinaryProbs():
-            p, q = num.widen(p.data[..., None], q.data[..., None])
-            opposite = _js(1 - p, 1 - q, p - q, weight)
-            terms = _js(p, q, q - p, weight) + opposite
+            return _of_both_events(js, p, q)
+        case Logits(), Logits():
+            terms = js(*_softmaxes(p.data, q.data))
+        case BinaryLogits(), BinaryLogits():
+            terms = js(*_softmaxes(p.two_class(), q.two_class()))
         case _:
-            q = q.probs()
-            p, q = num.widen(p.among(q).probs(), q)
-            terms = _js(p, q, q - p, weight)
-    return num.in_base(jnp.sum(terms, axis=-1), base)
+            terms = js(*_with_difference(p, q))
+    return jnp.sum(terms, axis=-1)
 
 
-def _softmax_js(a, b, w):
+def _with_difference(p: Density, q: Density) -> tuple[Array, Array, Array]:
+    p_, q_ = num.widen(p.probs(), q.probs())
+    return p_, q_, q_ - p_
+
+
+def _of_both_events(term, p: BinaryProbs, q: BinaryProbs) -> Float[Array, "*batch"]:
+    yes_p, yes_q = num.widen(p.data, q.data)
+    d = yes_q - yes_p
+    return term(yes_p, yes_q, d) + term(1 - yes_p, 1 - yes_q, -d)
+
+
+def _softmaxes(a, b) -> tuple[Array, Array, Array]:
     a, b = num.widen(a, b)
     tilt = _tilt(*jax.lax.stop_gradient((a, b)))
-    return _js(sm.softmax(a), sm.softmax(b), _difference((a, b), tilt), w)
-
-
-def _js(p, q, d, w):
-    # m − p = (1 − w) d and m − q = −w d: as exact as d = q − p is.
-    m = w * p + (1 - w) * q
-    return w * _bregman(p, m, (1 - w) * d) + (1 - w) * _bregman(q, m, -w * d)
+    return sm.softmax(a), sm.softmax(b), _difference((a, b), tilt)
 
 
 # Probabilities against probabilities.
@@ -188,15 +203,12 @@ def _bregman(
 
 @functools.partial(_bregman.defjvp, symbolic_zeros=True)
 def _bregman_jvp(primals, tangents):
-    # ∂/∂p = log(p/q), and tiny stands in for 0.  ∂/∂q = 1 − p/q = d/q, and 1 at p = 0.
+    # ∂/∂p = log(p/q)  and  ∂/∂q = 1 − p/q = d/q, in which tiny stands in for 0.
     (p, q, d), (p_dot, q_dot, _) = primals, tangents
     value = _bregman(p, q, d)
-    tangent = jnp.zeros_like(value)
-    if not isinstance(p_dot, SymbolicZero):
-        tangent += _log_ratio((p, q), d) * p_dot
-    if not isinstance(q_dot, SymbolicZero):
-        tangent += jnp.where(p == 0, 1, d / jnp.where(p == 0, 1, q)) * q_dot
-    return value, tangent
+    along_p = p_dot, lambda p_dot: _log_ratio((p, q), d) * p_dot
+    along_q = q_dot, lambda q_dot: jnp.where(p == 0, 1, d * num.reciprocal(q)) * q_dot
+    return value, num.tangent_of(value, along_p, along_q)
 
 
 @num.with_derivatives_of(lambda p, q: num.log(p) - num.log(q))
@@ -223,10 +235,10 @@ def _log_bregman(
 ) -> Float[Array, "*shape"]:
     """`p log(p/q) − p + q`, never negative; `log_p` is log p, with the digits it has."""
     # With t = log(q/p):  p (eᵗ − 1 − t) near p = q, and  q − p (1 + t)  elsewhere.
-    t = _log_ratio_of_logs(log_p, log_q)
+    t = num.finite_log(log_q) - num.finite_log(log_p)
     near = p * num.expm1_minus(jnp.clip(t, -1, 1))
     far = jnp.exp(log_q) - num.weigh(p, 1 + log_q - log_p)
-    return jnp.where(jnp.abs(t) <= 1, near, far)
+    return jnp.where(_near(t, log_q), near, far)
 
 
 @functools.partial(_log_bregman.defjvp, symbolic_zeros=True)
@@ -234,20 +246,16 @@ def _log_bregman_jvp(primals, tangents):
     # ∂/∂p = log(p/q) = −t, and tiny stands in for 0.  ∂/∂(log q) = q − p.
     (p, log_p, log_q), (p_dot, _, log_q_dot) = primals, tangents
     value = _log_bregman(p, log_p, log_q)
-    t = _log_ratio_of_logs(log_p, log_q)
-    tangent = jnp.zeros_like(value)
-    if not isinstance(p_dot, SymbolicZero):
-        tangent += -t * p_dot
-    if not isinstance(log_q_dot, SymbolicZero):
-        near = p * jnp.expm1(jnp.clip(t, -1, 1))
-        slope = jnp.where(jnp.abs(t) <= 1, near, jnp.exp(log_q) - p)
-        tangent += slope * log_q_dot
-    return value, tangent
+    t = num.finite_log(log_q) - num.finite_log(log_p)
+    excess = p * jnp.expm1(jnp.clip(t, -1, 1))
+    excess = jnp.where(_near(t, log_q), excess, jnp.exp(log_q) - p)
+    along_p = p_dot, lambda p_dot: -t * p_dot
+    along_q = log_q_dot, lambda log_q_dot: excess * log_q_dot
+    return value, num.tangent_of(value, along_p, along_q)
 
 
-def _log_ratio_of_logs(log_p, log_q):
-    """`log(q/p)`, in which tiny stands in for 0."""
-    return num.finite_log(log_q) - num.finite_log(log_p)
+def _near(t, log_q):
+    return (jnp.abs(t) <= 1) & (log_q > -jnp.inf)
 
 
 # Logits against logits.
@@ -312,9 +320,10 @@ def _softmax_kl_jvp(primals, tangents):
     # ∂KL/∂aᵢ = −pᵢ eᵢ  and  ∂KL/∂bᵢ = qᵢ − pᵢ = pᵢ (exp(eᵢ − KL) − 1).
     (a, b), (a_dot, b_dot) = primals, tangents
     tilt = _tilt(*num.widen(*jax.lax.stop_gradient(primals)))
-    along_a = num.along(a_dot, _slope_by_a, a, b, tilt)
-    along_b = num.along(b_dot, _slope_by_b, a, b, tilt)
-    return _softmax_kl(a, b), along_a + along_b
+    along_a = a_dot, lambda a_dot: num.along(a_dot, _slope_by_a, a, b, tilt)
+    along_b = b_dot, lambda b_dot: num.along(b_dot, _slope_by_b, a, b, tilt)
+    nats = _softmax_kl(a, b)
+    return nats, num.tangent_of(nats, along_a, along_b)
 
 
 def _slope_by_a(a, b, tilt):

@@ -1,5 +1,7 @@
 """How uncertain is one distribution: `entropy` and `perplexity`."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -9,6 +11,7 @@ from ._distributions import (
     admit_density,
     BinaryLogits,
     BinaryProbs,
+    Density,
     DensityLike,
     Logits,
     Probs,
@@ -58,19 +61,21 @@ def entropy(p: DensityLike, *, base: float | None = None) -> Float[Array, "*batc
       27, 1948, section 6.
     """
     p = admit_density(p, caller="entropy")
+    return num.in_base(_entropy(p), base)
+
+
+@functools.partial(jax.jit, inline=True)
+def _entropy(p: Density) -> Float[Array, "*batch"]:
     match p:
         case Logits():
-            nats = _softmax_entropy(p.data)
+            return _softmax_entropy(p.data)
         case BinaryLogits():
-            nats = _sigmoid_entropy(num.at_least_float32(p.data))
+            return _sigmoid_entropy(num.at_least_float32(p.data))
         case BinaryProbs():
-            nats = _binary_entropy(num.at_least_float32(p.data))
+            return _binary_entropy(num.at_least_float32(p.data))
         case Probs():
-            nats = jnp.sum(_surprise(p.probs()), axis=-1)
-        case _:
-            log_p = p.log_probs()
-            nats = jnp.sum(num.weigh(p.probs(), -log_p), axis=-1)
-    return num.in_base(nats, base)
+            return jnp.sum(_surprise(p.probs()), axis=-1)
+    return jnp.sum(num.weigh(p.probs(), -p.log_probs()), axis=-1)
 
 
 def perplexity(p: DensityLike) -> Float[Array, "*batch"]:
@@ -103,7 +108,7 @@ def perplexity(p: DensityLike) -> Float[Array, "*batch"]:
       Jelinek, Mercer, Bahl and Baker, "Perplexity: a measure of the difficulty of speech
       recognition tasks", Journal of the Acoustical Society of America 62, 1977.
     """
-    return jnp.exp(entropy(admit_density(p, caller="perplexity")))
+    return jnp.exp(_entropy(admit_density(p, caller="perplexity")))
 
 
 @jax.custom_jvp
@@ -133,47 +138,52 @@ def _binary_entropy_jvp(primals, tangents):
 
 @jax.custom_jvp
 def _sigmoid_entropy(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    # Σ p (−log p) of the two events, whose logits are x and −x; at |x| = ∞ it is 0.
-    far = jnp.abs(x)
-    return num.softplus(-far) + num.weigh(num.sigmoid(-far), far)
+    # H = log(1 + e^−|x|) + |x| / (1 + e^|x|): the surprise of the likelier event, and
+    # what the other one adds to it. No term is negative, so no digit is lost.
+    _, unlikely = num.sigmoids(jnp.abs(x))
+    return jnp.log1p(jnp.exp(-jnp.abs(x))) + num.weigh(unlikely, jnp.abs(x))
 
 
 @_sigmoid_entropy.defjvp
 def _sigmoid_entropy_jvp(primals, tangents):
     # ∂H = −x p (1−p)
     (x,), (x_dot,) = primals, tangents
-    slope = -num.weigh(num.sigmoid(x) * num.sigmoid(-x), x)
-    return _sigmoid_entropy(x), slope * x_dot
+    yes, no = num.sigmoids(x)
+    return _sigmoid_entropy(x), -num.weigh(yes * no, x) * x_dot
 
 
 @jax.custom_jvp
 def _softmax_entropy(z: Float[Array, "*batch k"]) -> Float[Array, "*batch"]:
-    # H = −log p_top + Σ pᵢ (top − zᵢ): no term is negative, so no digit is lost.
-    z = num.at_least_float32(z)
-    part = sm.partition(z)
-    spread = num.weigh(sm.probabilities(z, part), part.top - z)
-    return part.surprise[..., 0] + jnp.sum(spread, axis=-1)
+    return _softmax_value(num.at_least_float32(z))[0]
 
 
 @_softmax_entropy.defjvp
 def _softmax_entropy_jvp(primals, tangents):
     # With p = softmax(z):  ∂pⱼ/∂zᵢ = pⱼ (δᵢⱼ − pᵢ),  hence  ∂H/∂zᵢ = −pᵢ (log pᵢ + H).
     (z,), (z_dot,) = primals, tangents
-    h = _softmax_entropy(z)
-    hints = sm.partition(num.at_least_float32(jax.lax.stop_gradient(z)))
-    return h, num.along(z_dot, _entropy_slope, z, h, hints)
+    _, hints = _softmax_value(num.at_least_float32(jax.lax.stop_gradient(z)))
+    return _softmax_entropy(z), num.along(z_dot, _softmax_slope, z, hints)
 
 
-def _entropy_slope(z, h, hints):
-    return _entropy_slope_at((num.at_least_float32(z), h), hints)
+def _softmax_value(z):
+    # H = −log p_top + Σ pᵢ (top − zᵢ): no term is negative, so no digit is lost.
+    part = sm.partition(z)
+    terms = num.weigh(sm.probabilities(z, part), part.top - z)
+    spread = jnp.sum(terms, axis=-1, keepdims=True)
+    return (part.surprise + spread)[..., 0], (part, spread)
 
 
-def _entropy_slope_plainly(z, h):
-    return -num.weigh(sm.softmax(z), sm.log_softmax(z) + h[..., None])
+def _softmax_slope(z, hints):
+    return _softmax_slope_at((num.at_least_float32(z),), hints)
 
 
-@num.with_derivatives_of(_entropy_slope_plainly)
-def _entropy_slope_at(args, part):
-    z, h = args
-    p, log_p = sm.probabilities(z, part), sm.log_probabilities(z, part)
-    return -num.weigh(p, log_p + h[..., None])
+def _softmax_slope_plainly(z):
+    h = _softmax_entropy(z)[..., None]
+    return -num.weigh(sm.softmax(z), sm.log_softmax(z) + h)
+
+
+@num.with_derivatives_of(_softmax_slope_plainly)
+def _softmax_slope_at(args, hints):
+    # log pᵢ + H = (zᵢ − top) + Σ pⱼ (top − zⱼ), which is small near the uniform softmax.
+    (z,), (part, spread) = args, hints
+    return -num.weigh(sm.probabilities(z, part), (z - part.top) + spread)

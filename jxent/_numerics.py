@@ -1,4 +1,4 @@
-"""Pieces that every measure leans on: 0 · log 0, exact differences, float32 accumulation."""
+"""Pieces that every measure leans on: 0 · log 0, exact differences, accumulation."""
 
 import functools
 import math
@@ -72,6 +72,20 @@ def _polynomial(
 
 
 @jax.custom_jvp
+def reciprocal(y: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """`1 / y` for y ≥ 0, with the smallest normal number in place of 0."""
+    return 1 / jnp.maximum(y, tiny(y.dtype))
+
+
+@reciprocal.defjvp
+def _reciprocal_jvp(primals, tangents):
+    # ∂(1/y) = −∂y / y², one factor at a time: y² would be 0, and its inverse infinite.
+    (y,), (y_dot,) = primals, tangents
+    r = reciprocal(y)
+    return r, -(r * (r * y_dot))
+
+
+@jax.custom_jvp
 def log(p: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """`log p`, −∞ at 0, with a derivative that stays finite there."""
     return jnp.log(p)
@@ -81,7 +95,7 @@ def log(p: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 def _log_jvp(primals, tangents):
     # ∂ log p = 1/p, and 1/tiny at p = 0: a later factor p then makes it 0, not NaN.
     (p,), (p_dot,) = primals, tangents
-    return log(p), p_dot / jnp.maximum(p, tiny(p.dtype))
+    return log(p), reciprocal(p) * p_dot
 
 
 @jax.custom_jvp
@@ -93,34 +107,29 @@ def log1m(p: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 @log1m.defjvp
 def _log1m_jvp(primals, tangents):
     (p,), (p_dot,) = primals, tangents
-    return log1m(p), -p_dot / jnp.maximum(1 - p, tiny(p.dtype))
+    return log1m(p), -reciprocal(1 - p) * p_dot
 
 
-@jax.custom_jvp
 def softplus(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """`log(1 + eˣ)`, the surprise of an event whose logit is `−x`."""
+    """`log(1 + eˣ)`, the surprise of an event whose logit is `−x`; not its derivative."""
     return jnp.maximum(x, 0) + jnp.log1p(jnp.exp(-jnp.abs(x)))
 
 
-@softplus.defjvp
-def _softplus_jvp(primals, tangents):
-    # ∂ log(1 + eˣ) = 1 / (1 + e⁻ˣ). Autodiff would be wrong by 1/2 at 0, through |x|.
-    (x,), (x_dot,) = primals, tangents
-    return softplus(x), sigmoid(x) * x_dot
-
-
 @jax.custom_jvp
-def sigmoid(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """`1 / (1 + e⁻ˣ)`, the probability of an event whose logit is `x`."""
+def sigmoids(
+    x: Float[Array, "*shape"],
+) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
+    """`1 / (1 + e⁻ˣ)` and `1 / (1 + eˣ)`: an event of logit `x`, and its opposite."""
     u = jnp.exp(-jnp.abs(x))
-    return jnp.where(x < 0, u, 1) / (1 + u)
+    return jnp.where(x < 0, u, 1) / (1 + u), jnp.where(x < 0, 1, u) / (1 + u)
 
 
-@sigmoid.defjvp
-def _sigmoid_jvp(primals, tangents):
-    # ∂p = p (1 − p), and 1 − p is the other event's probability, which keeps its digits.
+@sigmoids.defjvp
+def _sigmoids_jvp(primals, tangents):
+    # ∂p = p (1 − p), where 1 − p is the opposite's probability, with all of its digits.
     (x,), (x_dot,) = primals, tangents
-    return sigmoid(x), sigmoid(x) * sigmoid(-x) * x_dot
+    yes, no = sigmoids(x)
+    return (yes, no), (yes * no * x_dot, -yes * no * x_dot)
 
 
 @jax.custom_jvp
@@ -148,9 +157,7 @@ def finite_log(log_p: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 def along(
     tangent: Float[Array, "*batch k"], slope: Callable[..., Array], *args: Any
 ) -> Float[Array, "*batch"]:
-    """`Σᵢ slope(*args)ᵢ · tangentᵢ`; reverse mode computes the slope again, not stores it."""
-    if isinstance(tangent, SymbolicZero):
-        return jnp.zeros(tangent.shape[:-1], accumulator(tangent.dtype))
+    """`Σᵢ slope(*args)ᵢ · tangentᵢ`, where reverse mode computes the slope anew."""
 
     # The slope may share its work with the value, where one program computes both.
     @functools.partial(jax.checkpoint, prevent_cse=False)
@@ -159,6 +166,18 @@ def along(
         return jnp.sum(slopes * tangent.astype(slopes.dtype), axis=-1)
 
     return product(tangent, args)
+
+
+def tangent_of(
+    value: Float[Array, "*shape"],
+    *terms: tuple[Any, Callable[[Any], Float[Array, "*shape"]]],
+) -> Float[Array, "*shape"]:
+    """The sum of `term(tangent)`, for those of the tangents that are not zero."""
+    total = jnp.zeros_like(value)
+    for tangent, term in terms:
+        if not isinstance(tangent, SymbolicZero):
+            total += term(tangent)
+    return total
 
 
 def in_base(nats: Float[Array, "*batch"], base: float | None) -> Float[Array, "*batch"]:
@@ -171,7 +190,7 @@ def in_base(nats: Float[Array, "*batch"], base: float | None) -> Float[Array, "*
 
 
 def with_derivatives_of(plain: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorates `fast(args, hints)`: its value is kept, its derivatives are `plain(*args)`'s.
+    """Decorates `fast(args, hints)`: its own value, but the derivatives of `plain(*args)`.
 
     `hints` are numbers that the caller has already computed from `args` (a normaliser,
     say). They make the value fast or exact, and carry no derivative of their own.

@@ -112,7 +112,7 @@ def at_class(
 ) -> Bool[Array, "*batch k"]:
     """True at class `y` of every row: a one-hot that XLA never has to store."""
     classes = jax.lax.broadcasted_iota(jnp.int32, like.shape, like.ndim - 1)
-    return classes == y[..., None]
+    return classes == y.astype(jnp.int32)[..., None]
 
 
 def centre(
