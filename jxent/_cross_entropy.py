@@ -85,12 +85,12 @@ def mean_code_length(p: Distribution, q: Density) -> Float[Array, "*batch"]:
         case _, BinaryLogits():
             return _logistic_cross_entropy(*_two_sides(p, q.data.dtype), q.data)
         case _, BinaryProbs():
-            yes, no, event = num.widen(*_two_sides(p, q.data.dtype), q.data)
-            return num.weigh(yes, -num.log(event)) + num.weigh(no, -num.log1m(event))
+            return _event_cross_entropy(*_two_sides(p, q.data.dtype), q.data)
         case Labels(), _:
             return _log_loss(q.log_probs(), p.data, p.smoothing)
         case _, Logits():
-            return _soft_cross_entropy(p.among(q).probs(), q.data)
+            on_simplex = isinstance(p, Logits)
+            return _soft_cross_entropy(p.among(q).probs(), q.data, on_simplex)
     probs, log_q = num.widen(p.among(q).probs(), q.log_probs())
     return jnp.sum(num.weigh(probs, -log_q), axis=-1)
 
@@ -171,24 +171,31 @@ def _log_loss(log_q, y, smoothing):
 # Soft targets against logits.
 
 
-@jax.custom_jvp
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
 def _soft_cross_entropy(
-    t: Float[Array, "*batch k"], z: Float[Array, "*batch k"]
+    t: Float[Array, "*batch k"], z: Float[Array, "*batch k"], on_simplex: bool
 ) -> Float[Array, "*batch"]:
     t, z = num.widen(t, z)
     return jnp.sum(num.weigh(t, -sm.log_probabilities(z, sm.partition(z))), axis=-1)
 
 
 @functools.partial(_soft_cross_entropy.defjvp, symbolic_zeros=True)
-def _soft_cross_entropy_jvp(primals, tangents):
-    # ∂(−Σ tⱼ log pⱼ)/∂zᵢ = T pᵢ − tᵢ with T = Σ tⱼ,  and by tᵢ it is −log pᵢ.
+def _soft_cross_entropy_jvp(on_simplex, primals, tangents):
+    # ∂(−Σ tⱼ log pⱼ)/∂zᵢ = T pᵢ − tᵢ with T = Σ tⱼ,  and by tᵢ it is −log pᵢ, of which
+    # only zᵢ matters as long as T cannot change.
     (t, z), (t_dot, z_dot) = primals, tangents
     _, wide = num.widen(t, jax.lax.stop_gradient(z))
     hints = sm.partition(wide)
-    along_t = t_dot, lambda t_dot: num.along(t_dot, _surprise, t, z, hints)
+    by_t = _distance if on_simplex else _surprise
+    along_t = t_dot, lambda t_dot: num.along(t_dot, by_t, t, z, hints)
     along_z = z_dot, lambda z_dot: num.along(z_dot, _soft_slope, t, z, hints)
-    nats = _soft_cross_entropy(t, z)
+    nats = _soft_cross_entropy(t, z, on_simplex)
     return nats, num.tangent_of(nats, along_t, along_z)
+
+
+def _distance(t, z, hints):
+    _, z = num.widen(t, z)
+    return num.finite_log(hints.top - z)
 
 
 def _surprise(t, z, hints):
@@ -257,13 +264,38 @@ def _logistic_cross_entropy(
 @functools.partial(_logistic_cross_entropy.defjvp, symbolic_zeros=True)
 def _logistic_cross_entropy_jvp(primals, tangents):
     # ∂/∂x = no σ(x) − yes σ(−x), two terms that are small each on its own side.
+    # ∂/∂yes = log σ(−x) − log σ(x) = −x, which leaves nothing for no = 1 − yes.
     yes, no, x = num.widen(*primals)
-    yes_dot, no_dot, x_dot = tangents
+    yes_dot, _, x_dot = tangents
     p_yes, p_no = num.sigmoids(x)
     nats = _logistic_cross_entropy(*primals)
-    terms = (
-        (yes_dot, lambda yes_dot: num.softplus(-x) * yes_dot),
-        (no_dot, lambda no_dot: num.softplus(x) * no_dot),
-        (x_dot, lambda x_dot: (no * p_yes - yes * p_no) * x_dot.astype(x.dtype)),
-    )
-    return nats, num.tangent_of(nats, *terms)
+    along_yes = yes_dot, lambda yes_dot: -num.finite_log(x) * yes_dot
+    along_x = x_dot, lambda x_dot: (no * p_yes - yes * p_no) * x_dot.astype(x.dtype)
+    return nats, num.tangent_of(nats, along_yes, along_x)
+
+
+# Events against probabilities.
+
+
+@jax.custom_jvp
+def _event_cross_entropy(
+    yes: Float[Array, "*batch"], no: Float[Array, "*batch"], q: Float[Array, "*batch"]
+) -> Float[Array, "*batch"]:
+    # −yes log q − no log(1 − q)
+    yes, no, q = num.widen(yes, no, q)
+    return num.weigh(yes, -num.log(q)) + num.weigh(no, -num.log1m(q))
+
+
+@functools.partial(_event_cross_entropy.defjvp, symbolic_zeros=True)
+def _event_cross_entropy_jvp(primals, tangents):
+    # ∂/∂yes = −log(q / (1−q))  and  ∂/∂q = (q − yes) / (q (1−q)), where yes = 0 or no = 0
+    # leaves one factor.
+    yes, no, q = num.widen(*primals)
+    yes_dot, _, q_dot = tangents
+    nats = _event_cross_entropy(*primals)
+    by_q = (q - yes) * num.reciprocal(q) * num.reciprocal(1 - q)
+    by_q = jnp.where(yes == 0, num.reciprocal(1 - q), by_q)
+    by_q = jnp.where(no == 0, -num.reciprocal(q), by_q)
+    along_yes = yes_dot, lambda yes_dot: -num.log_odds(q) * yes_dot
+    along_q = q_dot, lambda q_dot: by_q * q_dot.astype(q.dtype)
+    return nats, num.tangent_of(nats, along_yes, along_q)

@@ -168,8 +168,17 @@ def _js_divergence(p: Distribution, q: Density, w: float) -> Float[Array, "*batc
 
 
 def _with_difference(p: Density, q: Density) -> tuple[Array, Array, Array]:
+    """p, q, and q − p with the digits that it has."""
     p_, q_ = num.widen(p.probs(), q.probs())
-    return p_, q_, q_ - p_
+    if isinstance(p, Probs) or isinstance(q, Probs):
+        return p_, q_, q_ - p_
+    t = jnp.subtract(*num.widen(q.log_probs(), p.log_probs()))
+    return p_, q_, _rise(p_, q_, t)
+
+
+def _rise(p, q, t):
+    """q − p, without its cancellation where t = log(q/p) is small."""
+    return jnp.where(jnp.abs(t) <= 1, p * jnp.expm1(jnp.clip(t, -1, 1)), q - p)
 
 
 def _of_both_events(term, p: BinaryProbs, q: BinaryProbs) -> Float[Array, "*batch"]:
@@ -180,8 +189,7 @@ def _of_both_events(term, p: BinaryProbs, q: BinaryProbs) -> Float[Array, "*batc
 
 def _softmaxes(a, b) -> tuple[Array, Array, Array]:
     a, b = num.widen(a, b)
-    tilt = _tilt(*jax.lax.stop_gradient((a, b)))
-    return sm.softmax(a), sm.softmax(b), _difference((a, b), tilt)
+    return _both_softmaxes((a, b), _tilt(*jax.lax.stop_gradient((a, b))))
 
 
 # Probabilities against probabilities.
@@ -247,8 +255,9 @@ def _log_bregman_jvp(primals, tangents):
     (p, log_p, log_q), (p_dot, _, log_q_dot) = primals, tangents
     value = _log_bregman(p, log_p, log_q)
     t = num.finite_log(log_q) - num.finite_log(log_p)
-    excess = p * jnp.expm1(jnp.clip(t, -1, 1))
-    excess = jnp.where(_near(t, log_q), excess, jnp.exp(log_q) - p)
+    excess = jnp.where(
+        _near(t, log_q), p * jnp.expm1(jnp.clip(t, -1, 1)), jnp.exp(log_q) - p
+    )
     along_p = p_dot, lambda p_dot: -t * p_dot
     along_q = log_q_dot, lambda log_q_dot: excess * log_q_dot
     return value, num.tangent_of(value, along_p, along_q)
@@ -344,15 +353,20 @@ def _slope_by_a_at(args, tilt):
 
 
 def _slope_by_b(a, b, tilt):
-    return _difference(num.widen(a, b), tilt)
+    _, _, difference = _both_softmaxes(num.widen(a, b), tilt)
+    return difference
 
 
-@num.with_derivatives_of(lambda a, b: sm.softmax(b) - sm.softmax(a))
-def _difference(args, tilt):
-    """`softmax(b) − softmax(a)`, with its digits where the two are near."""
+def _both_softmaxes_plainly(a, b):
+    p, q = sm.softmax(a), sm.softmax(b)
+    return p, q, q - p
+
+
+@num.with_derivatives_of(_both_softmaxes_plainly)
+def _both_softmaxes(args, tilt):
+    """p = softmax(a), q = softmax(b), and q − p with its digits where they are near."""
     a, b = args
     p = jnp.exp(a - tilt.a0) / tilt.a_mass
     q = jnp.exp(b - tilt.b_top) / tilt.b_mass
     t = _excess(a, b, tilt.a0, tilt.b0, tilt.mean) - tilt.kl
-    near = p * jnp.expm1(jnp.clip(t, -1, 1))
-    return jnp.where(jnp.abs(t) <= 1, near, q - p)
+    return p, q, _rise(p, q, t)

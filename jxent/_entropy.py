@@ -130,10 +130,9 @@ def _binary_entropy(p: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 
 @_binary_entropy.defjvp
 def _binary_entropy_jvp(primals, tangents):
-    # ∂(−p log p − (1−p) log(1−p)) = log(1−p) − log p; tiny stands in for 0.
+    # ∂(−p log p − (1−p) log(1−p)) = −log(p / (1−p)); tiny stands in for 0.
     (p,), (p_dot,) = primals, tangents
-    slope = num.finite_log(num.log1m(p)) - num.finite_log(num.log(p))
-    return _binary_entropy(p), slope * p_dot
+    return _binary_entropy(p), -num.log_odds(p) * p_dot
 
 
 @jax.custom_jvp
@@ -167,9 +166,11 @@ def _softmax_entropy_jvp(primals, tangents):
 
 def _softmax_value(z):
     # H = −log p_top + Σ pᵢ (top − zᵢ): no term is negative, so no digit is lost.
+    # The factor comes after the sum, since exp(−88) underflows, but 88 times it does not.
     part = sm.partition(z)
-    terms = num.weigh(sm.probabilities(z, part), part.top - z)
-    spread = jnp.sum(terms, axis=-1, keepdims=True)
+    below = jnp.exp(jnp.where(z == part.top, -jnp.inf, z) - part.rival)
+    terms = num.weigh(below, part.top - z)
+    spread = part.scale * jnp.sum(terms, axis=-1, keepdims=True)
     return (part.surprise + spread)[..., 0], (part, spread)
 
 

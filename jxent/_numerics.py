@@ -80,9 +80,10 @@ def reciprocal(y: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 @reciprocal.defjvp
 def _reciprocal_jvp(primals, tangents):
     # ∂(1/y) = −∂y / y², one factor at a time: y² would be 0, and its inverse infinite.
+    # Where tiny stands in for y, it does so for its neighbours too.
     (y,), (y_dot,) = primals, tangents
     r = reciprocal(y)
-    return r, -(r * (r * y_dot))
+    return r, jnp.where(y < tiny(y.dtype), 0, -(r * (r * y_dot)))
 
 
 @jax.custom_jvp
@@ -110,9 +111,20 @@ def _log1m_jvp(primals, tangents):
     return log1m(p), -reciprocal(1 - p) * p_dot
 
 
-def softplus(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """`log(1 + eˣ)`, the surprise of an event whose logit is `−x`; not its derivative."""
-    return jnp.maximum(x, 0) + jnp.log1p(jnp.exp(-jnp.abs(x)))
+@jax.custom_jvp
+def log_odds(p: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """`log(p / (1 − p))`, with the smallest normal number in place of 0."""
+    # Near 1/2 it is 2 atanh(2p − 1), and no difference of logarithms.
+    s = 2 * p - 1
+    near = 2 * s * (1 + s * s * atanh_tail(jnp.clip(s, -1 / 3, 1 / 3)))
+    far = finite_log(log(p)) - finite_log(log1m(p))
+    return jnp.where(jnp.abs(s) <= 1 / 3, near, far)
+
+
+@log_odds.defjvp
+def _log_odds_jvp(primals, tangents):
+    (p,), (p_dot,) = primals, tangents
+    return log_odds(p), (reciprocal(p) + reciprocal(1 - p)) * p_dot
 
 
 @jax.custom_jvp

@@ -55,7 +55,8 @@ def partition(z: Float[Array, "*batch k"]) -> Partition:
     rival = jnp.where(rest.top == -jnp.inf, top, rest.top)
     gap, error = num.two_diff(rival, top)
     odds = jnp.exp(gap) * (1 + error)
-    total = jnp.sum(jnp.exp(z - top), axis=-1, keepdims=True)
+    # Behind the barrier, XLA does not see that others need z − top too, and store it.
+    total = jnp.sum(jnp.exp(z - jax.lax.optimization_barrier(top)), -1, keepdims=True)
     surprise = jnp.log1p(jnp.where(total < 1.5, odds * rest.total, total - 1))
     return Partition(top, rival, surprise, odds * jnp.exp(-surprise))
 
