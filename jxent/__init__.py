@@ -1,6 +1,6 @@
 """Entropy, cross-entropy and KL divergence as pure functions of distributions, for JAX."""
 
-from . import checks as checks
+from . import checks as checks, losses as losses
 from ._cross_entropy import cross_entropy as cross_entropy
 from ._distributions import (
     BinaryLogits as BinaryLogits,
@@ -15,6 +15,7 @@ from ._divergence import (
     kl_divergence as kl_divergence,
 )
 from ._entropy import entropy as entropy, perplexity as perplexity
+from ._reduce import Mean as Mean
 from .checks import checked as checked
 
 __version__ = "0.1.0"

@@ -151,8 +151,8 @@ def _label_slope(z, y, hints, smoothing):
 @num.with_derivatives_of(sm.softmax)
 def _label_slope_at(args, hints):
     (z,), (y, (loss, rival, scale), smoothing) = args, hints
+    # As in `sm.below_top`, the very numbers that `rest_of` adds up.
     label = sm.at_class(y, z)
-    # The same masked exponential as in the sum of `rest_of`: XLA computes it once.
     others = jnp.exp(jnp.where(label, -jnp.inf, z) - rival) * scale
     slope = jnp.where(label, jnp.expm1(-loss) + smoothing, others)
     return slope - smoothing / z.shape[-1]
@@ -225,7 +225,7 @@ def _soft_slope_at(args, part):
     top = z == part.top
     total = jnp.sum(t, axis=-1, keepdims=True)
     others = jnp.sum(jnp.where(top, 0, t), axis=-1, keepdims=True)
-    below = total * jnp.exp(z - part.rival) * part.scale - t
+    below = sm.below_top(z, part) * (total * part.scale) - t
     alone = others + total * jnp.expm1(-part.surprise)
     shared = total * jnp.exp(-part.surprise) - t
     return jnp.where(top, jnp.where(part.surprise < 0.4, alone, shared), below)

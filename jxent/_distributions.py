@@ -17,6 +17,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
 from . import _numerics as num, _softmax as sm, checks
+from ._static import check_float, check_labels_dtype
 
 
 class Distribution(abc.ABC):
@@ -222,7 +223,7 @@ class Labels(Distribution):
         return self.data.shape
 
     def check(self, name: str, caller: str) -> None:
-        checks.check_labels_dtype(_integers(self.y), name=name, caller=caller)
+        check_labels_dtype(_integers(self.y), name=name, caller=caller)
         if not 0 <= self.smoothing < 1:
             raise ValueError(f"{caller}: smoothing is {self.smoothing}, not in [0, 1)")
 
@@ -312,7 +313,7 @@ class BinaryLogits(Density):
         return self.data.shape
 
     def check(self, name: str, caller: str) -> None:
-        checks.check_float(self.data, name=name, caller=caller)
+        check_float(self.data, name=name, caller=caller)
 
     def two_class(self) -> Float[Array, "*batch 2"]:
         """The logits of the two classes."""

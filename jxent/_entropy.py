@@ -168,8 +168,7 @@ def _softmax_value(z):
     # H = −log p_top + Σ pᵢ (top − zᵢ): no term is negative, so no digit is lost.
     # The factor comes after the sum, since exp(−88) underflows, but 88 times it does not.
     part = sm.partition(z)
-    below = jnp.exp(jnp.where(z == part.top, -jnp.inf, z) - part.rival)
-    terms = num.weigh(below, part.top - z)
+    terms = num.weigh(sm.below_top(z, part), part.top - z)
     spread = part.scale * jnp.sum(terms, axis=-1, keepdims=True)
     return (part.surprise + spread)[..., 0], (part, spread)
 

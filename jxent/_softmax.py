@@ -52,20 +52,25 @@ def partition(z: Float[Array, "*batch k"]) -> Partition:
     # the top; then the sum is 2 or more, and the left-hand side has all of its digits.
     top = jnp.max(z, axis=-1, keepdims=True)
     rest = rest_of(z, z == top)
-    rival = jnp.where(rest.top == -jnp.inf, top, rest.top)
-    gap, error = num.two_diff(rival, top)
+    gap, error = num.two_diff(rest.top, top)
     odds = jnp.exp(gap) * (1 + error)
     # Behind the barrier, XLA does not see that others need z − top too, and store it.
     total = jnp.sum(jnp.exp(z - jax.lax.optimization_barrier(top)), -1, keepdims=True)
     surprise = jnp.log1p(jnp.where(total < 1.5, odds * rest.total, total - 1))
-    return Partition(top, rival, surprise, odds * jnp.exp(-surprise))
+    return Partition(top, reference(rest.top), surprise, odds * jnp.exp(-surprise))
 
 
 def probabilities(
     z: Float[Array, "*batch k"], part: Partition
 ) -> Float[Array, "*batch k"]:
-    below = jnp.exp(z - part.rival) * part.scale
+    below = below_top(z, part) * part.scale
     return jnp.where(z == part.top, jnp.exp(-part.surprise), below)
+
+
+def below_top(z: Float[Array, "*batch k"], part: Partition) -> Float[Array, "*batch k"]:
+    """`exp(z − rival)`, and 0 for the top class."""
+    # The very numbers that `rest_of` adds up: where both are needed, XLA has them once.
+    return jnp.exp(jnp.where(z == part.top, -jnp.inf, z) - part.rival)
 
 
 def log_probabilities(

@@ -38,6 +38,8 @@ from jax.experimental import checkify
 from jax.typing import ArrayLike
 from jaxtyping import Array
 
+from ._static import check_class_axis, check_float, check_labels_dtype
+
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 _MODES = ("eager", "checkify", "callback", "off")
@@ -68,6 +70,9 @@ def mode(value: str) -> AbstractContextManager[Any]:
 
 def set_mode(value: str) -> None:
     """Sets the mode of value checks for all threads, outside of `with mode(...)`.
+
+    Raises:
+      ValueError: As `mode`.
 
     Example:
       >>> import jxent
@@ -217,27 +222,6 @@ def assert_binary_probs(
       AssertionError: assert_binary_probs: entry [1] of p is 1.5, not in [0, 1]; did...
     """
     _check(p, _Claim("binary_probs", name, caller))
-
-
-def check_float(x: Array | np.ndarray, *, name: str, caller: str) -> None:
-    """TypeError unless `x` has a floating-point dtype."""
-    if not jnp.issubdtype(x.dtype, jnp.floating):
-        integer = jnp.issubdtype(x.dtype, jnp.integer)
-        fix = f"; did you mean Labels({name})?" if integer else ""
-        raise TypeError(f"{caller}: {name} is {x.dtype}, not floating point{fix}")
-
-
-def check_labels_dtype(y: Array | np.ndarray, *, name: str, caller: str) -> None:
-    """TypeError unless `y` has an integer dtype."""
-    if not jnp.issubdtype(y.dtype, jnp.integer):
-        fix = f"labels are integer class indices; did you mean Probs({name})?"
-        raise TypeError(f"{caller}: {name} is {y.dtype}; {fix}")
-
-
-def check_class_axis(x: Array | np.ndarray, *, name: str, caller: str) -> None:
-    """ValueError unless `x` has a last axis, and a class on it."""
-    if x.ndim == 0 or x.shape[-1] == 0:
-        raise ValueError(f"{caller}: {name} has no class, its shape is {x.shape}")
 
 
 _NONE = 2**31 - 1  # no such index

@@ -1,0 +1,235 @@
+"""Every transform of JAX gives the same numbers, and costs no more than it has to."""
+
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import PartitionSpec
+
+import jxent
+from jxent import BinaryLogits, BinaryProbs, Labels, Logits, LogProbs, Probs
+from jxent._cross_entropy import _label_cross_entropy
+from jxent._entropy import _softmax_entropy
+
+N, K = 6, 5
+Z = jax.random.normal(jax.random.key(0), (N, K)) * 3
+A = jax.random.normal(jax.random.key(1), (N, K)) * 3
+Y = jnp.arange(N) % K
+
+# Each measure as a function of float arrays [n, k], one number per row.
+MEASURES = {
+    "entropy of logits": lambda z, a: jxent.entropy(Logits(z)),
+    "entropy of probabilities": lambda z, a: jxent.entropy(jax.nn.softmax(z)),
+    "entropy of events": lambda z, a: jxent.entropy(BinaryLogits(z)).sum(-1),
+    "perplexity": lambda z, a: jxent.perplexity(LogProbs(jax.nn.log_softmax(z))),
+    "labels, logits": lambda z, a: jxent.cross_entropy(
+        Labels(jnp.argmax(a, axis=-1)), Logits(z)
+    ),
+    "smooth labels, logits": lambda z, a: jxent.cross_entropy(
+        Labels(jnp.argmax(a, axis=-1), smoothing=0.1), Logits(z)
+    ),
+    "soft labels, logits": lambda z, a: jxent.cross_entropy(
+        jax.nn.softmax(a), Logits(z)
+    ),
+    "logits, logits": lambda z, a: jxent.cross_entropy(Logits(a), Logits(z)),
+    "labels, probabilities": lambda z, a: jxent.cross_entropy(
+        Labels(jnp.argmax(a, axis=-1)), jax.nn.softmax(z)
+    ),
+    "events, logits": lambda z, a: jxent.cross_entropy(
+        BinaryProbs(jax.nn.sigmoid(a)), BinaryLogits(z)
+    ).sum(-1),
+    "events, probabilities": lambda z, a: jxent.cross_entropy(
+        BinaryLogits(a), BinaryProbs(jax.nn.sigmoid(z))
+    ).sum(-1),
+    "KL of logits": lambda z, a: jxent.kl_divergence(Logits(a), Logits(z)),
+    "KL of probabilities": lambda z, a: jxent.kl_divergence(
+        jax.nn.softmax(a), Probs(jax.nn.softmax(z))
+    ),
+    "KL of both": lambda z, a: jxent.kl_divergence(jax.nn.softmax(a), Logits(z)),
+    "KL of events": lambda z, a: jxent.kl_divergence(
+        BinaryLogits(a), BinaryLogits(z)
+    ).sum(-1),
+    "JS of logits": lambda z, a: jxent.js_divergence(Logits(a), Logits(z)),
+    "JS of probabilities": lambda z, a: jxent.js_divergence(
+        jax.nn.softmax(a), jax.nn.softmax(z), weight=0.3
+    ),
+}
+each_measure = pytest.mark.parametrize("f", MEASURES.values(), ids=MEASURES.keys())
+
+
+def close(actual, expected, rtol=3e-6, atol=3e-7):
+    np.testing.assert_allclose(actual, expected, rtol=rtol, atol=atol)
+
+
+@each_measure
+def test_eager_jit_vmap_scan_and_cond_agree(f):
+    expected = f(Z, A)
+    assert expected.shape == (N,)
+    close(jax.jit(f)(Z, A), expected)
+    close(jax.vmap(f)(Z, A), expected)
+    close(jax.vmap(f, in_axes=(1, None))(Z[:, None, :], A[0]), f(Z, A[:1])[None])
+    close(jax.lax.scan(lambda c, za: (c, f(*za)), 0, (Z, A))[1], expected)
+    close(jax.lax.cond(True, f, lambda z, a: jnp.zeros(N), Z, A), expected)
+
+
+@each_measure
+def test_every_way_to_a_gradient_agrees(f):
+    total = lambda z, a: f(z, a).sum()
+    expected = jax.grad(total)(Z, A)
+    close(jax.jit(jax.grad(total))(Z, A), expected)
+    close(jax.jacfwd(total)(Z, A), expected)
+    close(jax.vmap(jax.grad(lambda z, a: f(z, a)))(Z, A), expected)
+    close(jax.grad(jax.checkpoint(total))(Z, A), expected)
+    step = lambda c, za: (c + f(*za), None)
+    scanned = lambda z, a: jax.lax.scan(step, jnp.zeros(()), (z, a))[0]
+    close(jax.grad(scanned)(Z, A), expected)
+
+
+@each_measure
+def test_differentiation_does_not_change_the_value(f):
+    value, _ = jax.jvp(f, (Z, A), (jnp.ones_like(Z), jnp.ones_like(A)))
+    np.testing.assert_array_equal(value, f(Z, A))
+
+
+@each_measure
+def test_the_four_nestings_of_second_derivatives_agree(f):
+    z, a = Z[0], A[0]
+    f = lambda z, a, f=f: f(z, a)
+    hessians = [
+        jax.jit(outer(inner(f)))(z, a)
+        for outer in (jax.jacfwd, jax.jacrev)
+        for inner in (jax.jacfwd, jax.jacrev)
+    ]
+    for hessian in hessians[1:]:
+        close(hessian, hessians[0], rtol=2e-5, atol=2e-6)
+
+
+# Those that take the logits as they are, with no softmax of the caller's in between.
+BARE = """entropy of logits, entropy of events, labels, logits, smooth labels, logits,
+KL of logits, KL of events, JS of logits"""
+
+
+@pytest.mark.parametrize("name", [name for name in MEASURES if name in BARE])
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_half_precision_is_computed_in_float32(name, dtype):
+    f, z, a = MEASURES[name], Z.astype(dtype), A.astype(dtype)
+    value, gradient = jax.value_and_grad(lambda z: f(z, a).sum())(z)
+    exact = f(z.astype(jnp.float32), a.astype(jnp.float32)).sum()
+    assert value.dtype == jnp.float32 and gradient.dtype == dtype
+    close(value, exact)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda z: jxent.cross_entropy(Labels(jnp.arange(8)), Logits(z)),
+        lambda z: jxent.entropy(Logits(z)),
+        lambda z: jxent.kl_divergence(Logits(jax.lax.stop_gradient(z)), Logits(z)),
+    ],
+    ids=["labels", "entropy", "KL"],
+)
+def test_the_backward_pass_keeps_the_logits_and_a_few_numbers_per_row(f, dtype):
+    z = jnp.zeros((8, 1000), dtype)
+    _, vjp = jax.vjp(f, z)
+    kept = jax.tree.leaves(vjp)
+    # The logits as they came, twice where there are two, and never in float32.
+    large = [x for x in kept if x.size >= z.size]
+    assert all(x.dtype == dtype for x in large) and len(large) <= 2
+    assert sum(x.nbytes for x in kept if x.size < z.size) <= 8 * 4 * 16
+
+
+def compiled(f, *args):
+    """The program that XLA makes of `f`, without the names of what it came from."""
+    text = jax.jit(f).lower(*args).compile().as_text()
+    body = text[text.index("ENTRY") :]
+    return re.sub(r"metadata=\{[^}]*\}|jit_\w+|%main[.\d]*", "", body)
+
+
+def test_jit_sees_the_arithmetic_and_nothing_else():
+    measure = lambda z, y: jxent.cross_entropy(Labels(y), Logits(z))
+    kernel = lambda z, y: _label_cross_entropy(z, y, 0.0)
+    assert compiled(measure, Z, Y) == compiled(kernel, Z, Y)
+    slope = lambda f: jax.grad(lambda z: f(z).sum())
+    measure = lambda z: jxent.entropy(Logits(z))
+    assert compiled(slope(measure), Z) == compiled(slope(_softmax_entropy), Z)
+
+
+def test_distributions_are_pytrees_through_every_transform():
+    both = jax.jit(lambda p, q: (p, jxent.kl_divergence(p, q)))
+    p, kl = both(Logits(A), Logits(Z))
+    assert isinstance(p, Logits)
+    close(kl, jxent.kl_divergence(Logits(A), Logits(Z)))
+    gradient = jax.grad(lambda q: jxent.kl_divergence(Logits(A), q).sum())(Logits(Z))
+    assert isinstance(gradient, Logits) and gradient.z.shape == Z.shape
+    labels = Labels(Y, smoothing=0.1)
+    close(
+        jax.vmap(jxent.cross_entropy)(labels, Logits(Z)),
+        jxent.cross_entropy(labels, Logits(Z)),
+    )
+    _, rows = jax.lax.scan(lambda _, q: (0.0, jxent.entropy(q)), 0.0, Logits(Z))
+    close(rows, jxent.entropy(Logits(Z)))
+    table = jax.vmap(jax.vmap(jxent.kl_divergence, (None, 0)), (0, None))
+    p, q = jax.nn.softmax(A), jax.nn.softmax(Z[:4])
+    close(table(p, q), jxent.kl_divergence(p[:, None], q[None]))
+
+
+@pytest.mark.parametrize("name", ["labels, logits", "KL of logits", "JS of logits"])
+def test_export_for_three_platforms_with_two_gradients(name):
+    f = jax.jit(lambda z, a: MEASURES[name](z, a).sum())
+    exported = jax.export.export(f, platforms=["cpu", "cuda", "tpu"])(Z, A)
+    again = jax.export.deserialize(exported.serialize(vjp_order=2))
+    close(again.call(Z, A), f(Z, A))
+    close(jax.grad(again.call)(Z, A), jax.grad(f)(Z, A))
+    hvp = lambda f: jax.grad(lambda z: jnp.vdot(jax.grad(f)(z, A), A))(Z)
+    close(hvp(again.call), hvp(f), atol=2e-6)
+
+
+@each_measure
+def test_shards_of_the_batch_need_no_communication(f):
+    mesh = jax.make_mesh((2,), ("rows",), (jax.sharding.AxisType.Auto,))
+    spec = PartitionSpec("rows")
+    sharded = jax.shard_map(f, mesh=mesh, in_specs=(spec, spec), out_specs=spec)
+    compiled = jax.jit(sharded).lower(Z, A).compile()
+    assert "all-" not in compiled.as_text()
+    close(compiled(*jax.device_put((Z, A), jax.NamedSharding(mesh, spec))), f(Z, A))
+
+
+@each_measure
+def test_float64_is_computed_in_float64(f):
+    with jax.enable_x64(True):
+        z, a = jnp.asarray(np.float64(Z)), jnp.asarray(np.float64(A))
+        value, gradient = jax.value_and_grad(lambda z: f(z, a).sum())(z)
+        assert value.dtype == gradient.dtype == jnp.float64
+        step = 1e-6 * jax.random.normal(jax.random.key(2), z.shape, jnp.float64)
+        slope = (f(z + step, a).sum() - f(z - step, a).sum()) / 2
+        close(jnp.vdot(gradient, step), slope, rtol=1e-8, atol=1e-14)
+    close(f(Z, A).sum(), value)
+
+
+@pytest.mark.parametrize(
+    "as_input",
+    [
+        lambda p: p,
+        np.asarray,
+        lambda p: np.float64(p),
+        lambda p: np.asarray(p).tolist(),
+    ],
+    ids=["jax", "numpy", "float64", "list"],
+)
+def test_arrays_of_every_kind_mean_the_same(as_input):
+    p, q = np.float32([[0.5, 0.5, 0.0]]), np.float32([[0.25, 0.5, 0.25]])
+    kl = jxent.kl_divergence(as_input(p), as_input(q))
+    assert kl.dtype == jnp.float32 and not kl.weak_type
+    np.testing.assert_array_equal(kl, jxent.kl_divergence(jnp.array(p), jnp.array(q)))
+    labels = jxent.cross_entropy(Labels([1]), Logits(as_input(q)))
+    expected = jxent.cross_entropy(Labels(jnp.array([1])), Logits(jnp.array(q)))
+    np.testing.assert_array_equal(labels, expected)
+
+
+def test_scalars_do_not_leak_weak_types():
+    for x in (0.25, np.float32(0.25), jnp.float32(0.25)):
+        h = jxent.entropy(BinaryProbs(x))
+        assert h.dtype == jnp.float32 and not h.weak_type
