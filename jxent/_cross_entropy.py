@@ -102,7 +102,7 @@ def mean_code_length(p: Distribution, q: Density) -> Float[Array, "*batch"]:
 def _label_cross_entropy(
     z: Float[Array, "*batch k"], y: Int[Array, "*batch"], smoothing: float
 ) -> Float[Array, "*batch"]:
-    return _label_value(num.at_least_float32(z), y, smoothing)[0]
+    return _label_value(z, y, smoothing)[0]
 
 
 @_label_cross_entropy.defjvp
@@ -110,8 +110,7 @@ def _label_cross_entropy_jvp(smoothing, primals, tangents):
     # ∂(−Σ tⱼ log pⱼ)/∂zᵢ = pᵢ − tᵢ,  with t = (1 − s) [i = y] + s/k. At the label pᵢ − 1
     # is −(1 − p_y) = expm1(−loss): small where p_y is near 1, and it keeps its digits.
     (z, y), (z_dot, _) = primals, tangents
-    fixed = jax.lax.stop_gradient(z)
-    _, hints = _label_value(num.at_least_float32(fixed), y, smoothing)
+    _, hints = _label_value(jax.lax.stop_gradient(z), y, smoothing)
     nats = _label_cross_entropy(z, y, smoothing)
     return nats, num.along(z_dot, _label_slope, z, y, hints, smoothing)
 
@@ -127,6 +126,8 @@ def _label_value(z, y, smoothing):
     # nothing is subtracted from 1, and a confidently right label keeps its small loss.
     valid = (0 <= y) & (y < z.shape[-1])
     z_y = jnp.take_along_axis(z, jnp.where(valid, y, 0)[..., None], axis=-1)
+    # Not before: a gather from the float32 logits would have XLA store them.
+    z, z_y = num.at_least_float32(z), num.at_least_float32(z_y)
     rest = sm.rest_of(z, sm.at_class(y, z))
     lag, error = num.two_diff(rest.top, z_y)
     ratio = jnp.exp(-jnp.abs(lag)) * (1 - jnp.sign(lag) * error)
