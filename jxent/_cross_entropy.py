@@ -19,6 +19,7 @@ from ._distributions import (
     Labels,
     Logits,
 )
+from ._tilt import difference, tilt
 
 
 def cross_entropy(
@@ -88,9 +89,10 @@ def mean_code_length(p: Distribution, q: Density) -> Float[Array, "*batch"]:
             return _event_cross_entropy(*_two_sides(p, q.data.dtype), q.data)
         case Labels(), _:
             return _log_loss(q.log_probs(), p.data, p.smoothing)
+        case Logits(), Logits():
+            return _softmax_cross_entropy(p.data, q.data)
         case _, Logits():
-            on_simplex = isinstance(p, Logits)
-            return _soft_cross_entropy(p.among(q).probs(), q.data, on_simplex)
+            return _soft_cross_entropy(p.among(q).probs(), q.data)
     probs, log_q = num.widen(p.among(q).probs(), q.log_probs())
     return jnp.sum(num.weigh(probs, -log_q), axis=-1)
 
@@ -172,31 +174,24 @@ def _log_loss(log_q, y, smoothing):
 # Soft targets against logits.
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
+@jax.custom_jvp
 def _soft_cross_entropy(
-    t: Float[Array, "*batch k"], z: Float[Array, "*batch k"], on_simplex: bool
+    t: Float[Array, "*batch k"], z: Float[Array, "*batch k"]
 ) -> Float[Array, "*batch"]:
     t, z = num.widen(t, z)
     return jnp.sum(num.weigh(t, -sm.log_probabilities(z, sm.partition(z))), axis=-1)
 
 
 @functools.partial(_soft_cross_entropy.defjvp, symbolic_zeros=True)
-def _soft_cross_entropy_jvp(on_simplex, primals, tangents):
-    # ∂(−Σ tⱼ log pⱼ)/∂zᵢ = T pᵢ − tᵢ with T = Σ tⱼ,  and by tᵢ it is −log pᵢ, of which
-    # only zᵢ matters as long as T cannot change.
+def _soft_cross_entropy_jvp(primals, tangents):
+    # ∂(−Σ tⱼ log pⱼ)/∂zᵢ = T pᵢ − tᵢ with T = Σ tⱼ,  and by tᵢ it is −log pᵢ.
     (t, z), (t_dot, z_dot) = primals, tangents
     _, wide = num.widen(t, jax.lax.stop_gradient(z))
     hints = sm.partition(wide)
-    by_t = _distance if on_simplex else _surprise
-    along_t = t_dot, lambda t_dot: num.along(t_dot, by_t, t, z, hints)
+    along_t = t_dot, lambda t_dot: num.along(t_dot, _surprise, t, z, hints)
     along_z = z_dot, lambda z_dot: num.along(z_dot, _soft_slope, t, z, hints)
-    nats = _soft_cross_entropy(t, z, on_simplex)
+    nats = _soft_cross_entropy(t, z)
     return nats, num.tangent_of(nats, along_t, along_z)
-
-
-def _distance(t, z, hints):
-    _, z = num.widen(t, z)
-    return num.finite_log(hints.top - z)
 
 
 def _surprise(t, z, hints):
@@ -230,6 +225,35 @@ def _soft_slope_at(args, part):
     alone = others + total * jnp.expm1(-part.surprise)
     shared = total * jnp.exp(-part.surprise) - t
     return jnp.where(top, jnp.where(part.surprise < 0.4, alone, shared), below)
+
+
+# Logits against logits.
+
+
+@jax.custom_jvp
+def _softmax_cross_entropy(
+    a: Float[Array, "*batch k"], b: Float[Array, "*batch k"]
+) -> Float[Array, "*batch"]:
+    a, b = num.widen(a, b)
+    return _soft_cross_entropy(sm.softmax(a), b)
+
+
+@functools.partial(_softmax_cross_entropy.defjvp, symbolic_zeros=True)
+def _softmax_cross_entropy_jvp(primals, tangents):
+    # H(p, q) = log Σ exp(bⱼ) − Σ pⱼ bⱼ  with  p = softmax(a)  and  q = softmax(b),  hence
+    # ∂H/∂aᵢ = −pᵢ (bᵢ − Σ pⱼ bⱼ)  and  ∂H/∂bᵢ = qᵢ − pᵢ.
+    (a, b), (a_dot, b_dot) = primals, tangents
+    hints = tilt(*num.widen(*jax.lax.stop_gradient(primals)))
+    along_a = a_dot, lambda a_dot: num.along(a_dot, _slope_by_a, a, b)
+    along_b = b_dot, lambda b_dot: num.along(b_dot, difference, a, b, hints)
+    nats = _softmax_cross_entropy(a, b)
+    return nats, num.tangent_of(nats, along_a, along_b)
+
+
+def _slope_by_a(a, b):
+    a, b = num.widen(a, b)
+    p, d = sm.softmax(a), sm.centre(num.finite_log(b), sm.leader(a))
+    return -p * (d - jnp.sum(p * d, axis=-1, keepdims=True))
 
 
 # Events against logits.

@@ -1,7 +1,6 @@
 """How far is one distribution from another: `kl_divergence` and `js_divergence`."""
 
 import functools
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +20,7 @@ from ._distributions import (
     Logits,
     Probs,
 )
+from ._tilt import difference, excess, softmaxes, tilt
 
 
 def kl_divergence(
@@ -50,9 +50,8 @@ def kl_divergence(
     Limits:
       `pᵢ = 0` adds qᵢ, which the other terms make up for; `qᵢ = 0 < pᵢ` gives +∞. The
       derivatives by `pᵢ`, log(pᵢ / qᵢ), and by `qᵢ`, 1 − pᵢ / qᵢ, are finite: the smallest
-      normal number stands in for 0. The gradient of a logit of −inf is 0; that of a logit
-      of `p` whose class `q` alone has as impossible is +∞. A row of logits that are all
-      −inf gives NaN.
+      normal number stands in for 0. The gradient of a logit of −inf is 0. A row of logits
+      that are all −inf gives NaN.
 
     Raises:
       TypeError: If `q` is Labels, `p` is an integer array, or only one of the two has a
@@ -149,11 +148,7 @@ def js_divergence(
 
 @functools.partial(jax.jit, inline=True, static_argnames="w")
 def _js_divergence(p: Distribution, q: Density, w: float) -> Float[Array, "*batch"]:
-    def js(p, q, d):
-        # m − p = (1 − w) d and m − q = −w d: as exact as d = q − p is.
-        m = w * p + (1 - w) * q
-        return w * _bregman(p, m, (1 - w) * d) + (1 - w) * _bregman(q, m, -w * d)
-
+    js = functools.partial(_skewed, w)
     p = p.among(q)
     match p, q:
         case BinaryProbs(), BinaryProbs():
@@ -172,13 +167,9 @@ def _with_difference(p: Density, q: Density) -> tuple[Array, Array, Array]:
     p_, q_ = num.widen(p.probs(), q.probs())
     if isinstance(p, Probs) or isinstance(q, Probs):
         return p_, q_, q_ - p_
-    t = jnp.subtract(*num.widen(q.log_probs(), p.log_probs()))
-    return p_, q_, _rise(p_, q_, t)
-
-
-def _rise(p, q, t):
-    """q − p, without its cancellation where t = log(q/p) is small."""
-    return jnp.where(jnp.abs(t) <= 1, p * jnp.expm1(jnp.clip(t, -1, 1)), q - p)
+    log_p, log_q = num.widen(p.log_probs(), q.log_probs())
+    t = num.finite_log(log_q) - num.finite_log(log_p)
+    return p_, q_, num.rise(p_, q_, t)
 
 
 def _of_both_events(term, p: BinaryProbs, q: BinaryProbs) -> Float[Array, "*batch"]:
@@ -189,7 +180,7 @@ def _of_both_events(term, p: BinaryProbs, q: BinaryProbs) -> Float[Array, "*batc
 
 def _softmaxes(a, b) -> tuple[Array, Array, Array]:
     a, b = num.widen(a, b)
-    return _both_softmaxes((a, b), _tilt(*jax.lax.stop_gradient((a, b))))
+    return softmaxes((a, b), tilt(*jax.lax.stop_gradient((a, b))))
 
 
 # Probabilities against probabilities.
@@ -232,6 +223,32 @@ def _relative(p, q, d):
     return d / jnp.where(p + q == 0, 1, p + q)
 
 
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _skewed(
+    w: float,
+    p: Float[Array, "*shape"],
+    q: Float[Array, "*shape"],
+    d: Float[Array, "*shape"],
+) -> Float[Array, "*shape"]:
+    """`w p log(p/m) + (1 − w) q log(q/m)`, m = w p + (1 − w) q; never negative."""
+    # m − p = (1 − w) d and m − q = −w d: as exact as d = q − p is.
+    m = w * p + (1 - w) * q
+    return w * _bregman(p, m, (1 - w) * d) + (1 - w) * _bregman(q, m, -w * d)
+
+
+@functools.partial(_skewed.defjvp, symbolic_zeros=True)
+def _skewed_jvp(w, primals, tangents):
+    # ∂/∂p = w log(p/m)  and  ∂/∂q = (1 − w) log(q/m): what m adds to the two cancels.
+    (p, q, d), (p_dot, q_dot, _) = primals, tangents
+    m = w * p + (1 - w) * q
+    by_p = w * _log_ratio((p, m), (1 - w) * d)
+    by_q = (1 - w) * _log_ratio((q, m), -w * d)
+    value = _skewed(w, p, q, d)
+    along_p = p_dot, lambda p_dot: by_p * p_dot
+    along_q = q_dot, lambda q_dot: by_q * q_dot
+    return value, num.tangent_of(value, along_p, along_q)
+
+
 # Probabilities against log-probabilities, and whatever else is mixed.
 
 
@@ -270,57 +287,11 @@ def _near(t, log_q):
 # Logits against logits.
 
 
-class _Tilt(NamedTuple):
-    """What turns softmax(a) into softmax(b), row by row: `qⱼ = pⱼ exp(eⱼ − KL)`.
-
-    `eⱼ = (bⱼ − aⱼ) − (b₀ − a₀) − mean`, with class 0 the leading one of `a`, and the mean
-    over p = softmax(a), so that Σ pⱼ eⱼ = 0. All of it is exact where a and b are near.
-    """
-
-    a0: Float[Array, "*batch 1"]
-    b0: Float[Array, "*batch 1"]
-    a_mass: Float[Array, "*batch 1"]  # Σ exp(aⱼ − a₀)
-    b_top: Float[Array, "*batch 1"]
-    b_mass: Float[Array, "*batch 1"]  # Σ exp(bⱼ − b_top)
-    mean: Float[Array, "*batch 1"]
-    kl: Float[Array, "*batch 1"]
-
-
-def _excess(a, b, a0, b0, mean):
-    step, error = num.two_diff(b, a)
-    step0, error0 = num.two_diff(b0, a0)
-    return ((step - step0) + (error - error0)) - mean
-
-
-def _tilt(a: Float[Array, "*batch k"], b: Float[Array, "*batch k"]) -> _Tilt:
-    total = functools.partial(jnp.sum, axis=-1, keepdims=True)
-    a0 = jnp.max(a, axis=-1, keepdims=True)
-    b_top = jnp.max(b, axis=-1, keepdims=True)
-    b0 = jnp.max(jnp.where(a == a0, b, -jnp.inf), axis=-1, keepdims=True)
-    b0 = jnp.where(b0 == -jnp.inf, b_top, b0)
-    shared = (a > -jnp.inf) & (b > -jnp.inf)
-    p = jnp.exp(a - a0)
-    a_mass, b_mass = total(p), total(jnp.exp(b - b_top))
-    mean = total(jnp.where(shared, p * _excess(a, b, a0, b0, 0), 0)) / a_mass
-    # Σ qⱼ exp(KL) = 1, hence KL = log1p(Σ pⱼ (exp(eⱼ) − 1 − eⱼ)), without a negative term.
-    e = _excess(a, b, a0, b0, mean)
-    near = p * num.expm1_minus(jnp.clip(e, -1, 1))
-    far = jnp.exp((b - b0) - mean) - jnp.where(shared, p * (1 + e), 0)
-    terms = jnp.where(shared & (jnp.abs(e) <= 1), near, far)
-    small = jnp.log1p(total(terms) / a_mass)
-    # The exponentials overflow where KL is large, and the plain difference will do.
-    large = (b_top - b0) + jnp.log(b_mass) - jnp.log(a_mass) - mean
-    kl = jnp.where(large > 40, large, small)
-    lost = jnp.any((a > -jnp.inf) & (b == -jnp.inf), axis=-1, keepdims=True)
-    kl = jnp.where(lost & (b_top > -jnp.inf), jnp.inf, kl)
-    return _Tilt(a0, b0, a_mass, b_top, b_mass, mean, kl)
-
-
 @jax.custom_jvp
 def _softmax_kl(
     a: Float[Array, "*batch k"], b: Float[Array, "*batch k"]
 ) -> Float[Array, "*batch"]:
-    return _tilt(*num.widen(a, b)).kl[..., 0]
+    return tilt(*num.widen(a, b)).kl[..., 0]
 
 
 @functools.partial(_softmax_kl.defjvp, symbolic_zeros=True)
@@ -328,15 +299,15 @@ def _softmax_kl_jvp(primals, tangents):
     # KL = log Σ exp(bⱼ) − log Σ exp(aⱼ) − Σ pⱼ (bⱼ − aⱼ),  hence
     # ∂KL/∂aᵢ = −pᵢ eᵢ  and  ∂KL/∂bᵢ = qᵢ − pᵢ = pᵢ (exp(eᵢ − KL) − 1).
     (a, b), (a_dot, b_dot) = primals, tangents
-    tilt = _tilt(*num.widen(*jax.lax.stop_gradient(primals)))
-    along_a = a_dot, lambda a_dot: num.along(a_dot, _slope_by_a, a, b, tilt)
-    along_b = b_dot, lambda b_dot: num.along(b_dot, _slope_by_b, a, b, tilt)
+    hints = tilt(*num.widen(*jax.lax.stop_gradient(primals)))
+    along_a = a_dot, lambda a_dot: num.along(a_dot, _slope_by_a, a, b, hints)
+    along_b = b_dot, lambda b_dot: num.along(b_dot, difference, a, b, hints)
     nats = _softmax_kl(a, b)
     return nats, num.tangent_of(nats, along_a, along_b)
 
 
-def _slope_by_a(a, b, tilt):
-    return _slope_by_a_at(num.widen(a, b), tilt)
+def _slope_by_a(a, b, hints):
+    return _slope_by_a_at(num.widen(a, b), hints)
 
 
 def _slope_by_a_plainly(a, b):
@@ -346,27 +317,7 @@ def _slope_by_a_plainly(a, b):
 
 
 @num.with_derivatives_of(_slope_by_a_plainly)
-def _slope_by_a_at(args, tilt):
+def _slope_by_a_at(args, hints):
     a, b = args
-    p = jnp.exp(a - tilt.a0) / tilt.a_mass
-    return -num.weigh(p, _excess(a, b, tilt.a0, tilt.b0, tilt.mean))
-
-
-def _slope_by_b(a, b, tilt):
-    _, _, difference = _both_softmaxes(num.widen(a, b), tilt)
-    return difference
-
-
-def _both_softmaxes_plainly(a, b):
-    p, q = sm.softmax(a), sm.softmax(b)
-    return p, q, q - p
-
-
-@num.with_derivatives_of(_both_softmaxes_plainly)
-def _both_softmaxes(args, tilt):
-    """p = softmax(a), q = softmax(b), and q − p with its digits where they are near."""
-    a, b = args
-    p = jnp.exp(a - tilt.a0) / tilt.a_mass
-    q = jnp.exp(b - tilt.b_top) / tilt.b_mass
-    t = _excess(a, b, tilt.a0, tilt.b0, tilt.mean) - tilt.kl
-    return p, q, _rise(p, q, t)
+    p = num.exp_of_difference(a, hints.a0) / hints.a_mass
+    return -num.weigh(p, excess(a, b, hints))

@@ -48,6 +48,21 @@ def two_diff(
     return difference, jnp.where(jnp.isfinite(difference), error, 0)
 
 
+def exp_of_difference(
+    a: Float[Array, "*shape"], b: Float[Array, "*shape"]
+) -> Float[Array, "*shape"]:
+    """`exp(a − b)`, whose relative error does not grow with a − b; not its derivative."""
+    difference, error = two_diff(a, b)
+    return jnp.exp(difference) * (1 + error)
+
+
+def rise(
+    p: Float[Array, "*shape"], q: Float[Array, "*shape"], t: Float[Array, "*shape"]
+) -> Float[Array, "*shape"]:
+    """`q − p`, without its cancellation where `t = log(q/p)` is small."""
+    return jnp.where(jnp.abs(t) <= 1, p * jnp.expm1(jnp.clip(t, -1, 1)), q - p)
+
+
 def expm1_minus(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """`ψ(x) = eˣ − 1 − x` for |x| <= 1, without the cancellation; never negative."""
     # ψ(x) = x² (1/2! + x/3! + x²/4! + …)

@@ -10,7 +10,7 @@ import jxent
 
 ROOT = Path(jxent.__file__).parent
 FLOORS = [
-    {"_numerics", "_softmax", "_static"},
+    {"_numerics", "_softmax", "_static", "_tilt"},
     {"checks"},
     {"_distributions"},
     {"_entropy", "_cross_entropy", "_divergence", "_reduce"},
@@ -73,7 +73,7 @@ def public():
     for owner in (jxent, jxent.checks):
         for name, thing in vars(owner).items():
             module = getattr(thing, "__module__", "")
-            ours = module == owner.__name__ or owner is jxent and "jxent" in module
+            ours = module == owner.__name__ or (owner is jxent and "jxent" in module)
             if callable(thing) and ours and not name.startswith("_"):
                 yield f"{owner.__name__}.{name}", thing
 
