@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 from jax import export
 from jax.experimental import checkify
-from jax.sharding import AxisType, NamedSharding
-from jax.sharding import PartitionSpec as Spec
+from jax.sharding import AxisType, NamedSharding, PartitionSpec as Spec
 
 from jxent import checks
 

@@ -1,0 +1,1 @@
+"""jxent side by side with its peers: accuracy, speed and overhead."""

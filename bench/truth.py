@@ -1,0 +1,142 @@
+"""What the functions of `libraries` are, to 60 digits, at the exact float inputs."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+import mpmath
+import numpy as np
+from mpmath import mpf
+
+from .libraries import Convention
+
+_DIGITS = 60
+_Number: TypeAlias = Any  # an mpf
+_Row: TypeAlias = list[_Number]
+
+
+class Truth(NamedTuple):
+    value: float
+    gradients: tuple[np.ndarray, ...]  # by each argument but labels and targets
+
+
+def truth(
+    function: str, convention: Convention, arguments: Sequence[np.ndarray]
+) -> Truth:
+    """Of one row: `arguments` are [k] arrays, or scalars for `labels` and `binary`."""
+    with mpmath.workdps(_DIGITS):
+        if function == "binary":
+            value, slope = _binary(*(mpf(float(x)) for x in arguments))
+            return Truth(float(value), (np.array(float(slope)),))
+        if function == "labels":
+            y, z = arguments
+            arguments = np.arange(z.shape[-1]) == y, z
+        # Classes of one kind are computed once, so that there can be a million of them.
+        columns = np.stack([np.asarray(x, np.float64) for x in arguments])
+        kinds, kind_of, counts = np.unique(
+            columns, axis=1, return_inverse=True, return_counts=True
+        )
+        rows = [[mpf(float(x)) for x in row] for row in kinds]
+        n = [mpf(int(c)) for c in counts]
+        value, slopes = _FUNCTIONS[function](n, *rows, convention)
+        of_kind = (np.array([float(x) for x in slope]) for slope in slopes)
+        kind_of = kind_of.reshape(-1)
+        return Truth(float(value), tuple(slope[kind_of] for slope in of_kind))
+
+
+def _binary(y: _Number, x: _Number) -> tuple[_Number, _Number]:
+    value = y * mpmath.log1p(mpmath.exp(-x)) + (1 - y) * mpmath.log1p(mpmath.exp(x))
+    return value, 1 / (1 + mpmath.exp(-x)) - y
+
+
+def _total(n: _Row, *factors: _Row) -> _Number:
+    """`Σᵢ nᵢ · product of the factors`, over classes whose first factor is not 0."""
+    terms = zip(n, *factors, strict=True)
+    return mpmath.fsum(mpmath.fprod(term) for term in terms if term[1] != 0)
+
+
+def _log(x: _Number) -> _Number:
+    return mpmath.log(x) if x > 0 else mpf("-inf")
+
+
+def _softmax(n: _Row, z: _Row) -> tuple[_Row, _Row]:
+    top = max(z)
+    mass = [mpmath.exp(x - top) for x in z]
+    total = _total(n, mass)
+    return [m / total for m in mass], [x - top - mpmath.log(total) for x in z]
+
+
+def _soft(n, t, z, convention):
+    if convention == "normalised":
+        total = _total(n, t)
+        t = [x / total for x in t]
+    p, log_p = _softmax(n, z)
+    total = _total(n, t)
+    slope = [total * x - y for x, y in zip(p, t, strict=True)]
+    return -_total(n, t, log_p), (slope,)
+
+
+def _entropy_logits(n, z, convention):
+    p, log_p = _softmax(n, z)
+    value = -_total(n, p, log_p)
+    slope = [-x * (y + value) if x else x for x, y in zip(p, log_p, strict=True)]
+    return value, (slope,)
+
+
+def _entropy_probs(n, p, convention):
+    s = _total(n, p) if convention == "normalised" else mpf(1)
+    log_p = [_log(x / s) for x in p]
+    value = -_total(n, p, log_p) / s
+    shift = value if convention == "normalised" else 1
+    return value, ([-(x + shift) / s for x in log_p],)
+
+
+def _kl_logits(n, a, b, convention):
+    p, log_p = _softmax(n, a)
+    q, log_q = _softmax(n, b)
+    ratio = [x - y for x, y in zip(log_p, log_q, strict=True)]
+    value = _total(n, p, ratio)
+    by_a = [x * (r - value) if x else x for x, r in zip(p, ratio, strict=True)]
+    return value, (by_a, [y - x for x, y in zip(p, q, strict=True)])
+
+
+def _kl_probs(n, p, q, convention):
+    # Of p/s and q/t; the slopes by p and q are those of each convention.
+    normalised = convention == "normalised"
+    s, t = (_total(n, p), _total(n, q)) if normalised else (mpf(1), mpf(1))
+    ratio = [
+        _log(x / s) - _log(y / t) if x else mpf("-inf")
+        for x, y in zip(p, q, strict=True)
+    ]
+    value = _total(n, p, ratio) / s
+    shift = {"plain": mpf(1), "bregman": mpf(0), "normalised": -value}[convention]
+    if convention == "bregman":
+        value += _total(n, q) - _total(n, p)
+    by_p = [(r + shift) / s for r in ratio]
+    lift = 0 if convention == "plain" else 1
+    by_q = [
+        (lift - (x / s) / (y / t)) / t if y else mpf(lift) / t
+        for x, y in zip(p, q, strict=True)
+    ]
+    return value, (by_p, by_q)
+
+
+def _js_probs(n, p, q, convention):
+    # The sums of −p + m and −q + m cancel. The slopes are those by p/s and q/t.
+    if convention == "normalised":
+        s, t = _total(n, p), _total(n, q)
+        p, q = [x / s for x in p], [x / t for x in q]
+    m = [(x + y) / 2 for x, y in zip(p, q, strict=True)]
+    of_p, (by_p, _) = _kl_probs(n, p, m, "bregman")
+    of_q, (by_q, _) = _kl_probs(n, q, m, "bregman")
+    return (of_p + of_q) / 2, ([x / 2 for x in by_p], [x / 2 for x in by_q])
+
+
+_FUNCTIONS: dict[str, Callable] = {
+    "labels": _soft,
+    "soft": _soft,
+    "entropy_logits": _entropy_logits,
+    "entropy_probs": _entropy_probs,
+    "kl_logits": _kl_logits,
+    "kl_probs": _kl_probs,
+    "js_probs": _js_probs,
+}

@@ -1,0 +1,111 @@
+"""What optax's arguments may be: axes, masks, shapes that match, numbers in range."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Array, Bool, Float, Num, Shaped
+
+from .. import _numerics as num
+
+Axis: TypeAlias = int | tuple[int, ...] | None
+FloatLike: TypeAlias = Float[ArrayLike, "..."]
+TargetLike: TypeAlias = Num[ArrayLike, "..."] | Bool[ArrayLike, "..."]
+Where: TypeAlias = Bool[ArrayLike, "..."] | None
+
+
+def axes_from_the_end(axis: Axis, ndim: int, caller: str) -> tuple[int, ...]:
+    """The class axes as negative numbers, which hold for arrays of fewer axes too."""
+    axes = tuple(range(ndim)) if axis is None else axis
+    axes = axes if isinstance(axes, tuple) else (axes,)
+    wrong = not axes or any(not -ndim <= a < ndim for a in axes)
+    axes = tuple(a - ndim if a >= 0 else a for a in axes)
+    if wrong or len(set(axes)) < len(axes):
+        raise ValueError(f"{caller}: axis is {axis}, and there are {ndim} axes")
+    return axes
+
+
+def classes_last(
+    x: Shaped[Array, "..."], axes: tuple[int, ...]
+) -> Shaped[Array, "*batch k"]:
+    """Moves `axes` to the end, and makes them one."""
+    if axes == (-1,):
+        return x
+    x = jnp.moveaxis(x, axes, range(-len(axes), 0))
+    return x.reshape(*x.shape[: x.ndim - len(axes)], -1)
+
+
+def common_batch(
+    a: Sequence[int], b: Sequence[int], caller: str, shapes: str
+) -> tuple[int, ...]:
+    """The batch shape, which one of the two must have already."""
+    a, b = tuple(a), tuple(b)
+    if a == b:
+        return a
+    try:
+        batch = np.broadcast_shapes(a, b)
+    except ValueError:
+        batch = None
+    if batch is None or batch not in (a, b):
+        # (4, 1) and (4,) would broadcast to (4, 4): sixteen losses that nobody wants.
+        raise ValueError(f"{caller}: {shapes}, and batches {a} and {b} do not match")
+    return batch
+
+
+def split_where(
+    where: Where, shape: tuple[int, ...], axes: tuple[int, ...], caller: str
+) -> tuple[Bool[Array, "*batch k"] | None, Bool[Array, "*batch"] | None]:
+    """A mask of classes, if it has as many axes as the logits, or one of rows."""
+    if where is None:
+        return None, None
+    where = as_where(where, caller)
+    if where.ndim < len(shape):
+        return None, where
+    return classes_last(spread(where, shape, "where", caller), axes), None
+
+
+def as_where(where: Bool[ArrayLike, "..."], caller: str) -> Bool[Array, "..."]:
+    where = jnp.asarray(where)
+    if where.dtype != bool:
+        raise TypeError(
+            f"{caller}: where is {where.dtype}, not bool. Weights belong to the mean: "
+            "Mean.of(losses, weights=weights)"
+        )
+    return where
+
+
+def spread(x: Array, shape: tuple[int, ...], name: str, caller: str) -> Array:
+    """`x`, broadcast to a shape, which it must not add to."""
+    try:
+        return jnp.broadcast_to(x, shape)
+    except ValueError:
+        message = f"{caller}: {name} has shape {x.shape}, which does not fit {shape}"
+        raise ValueError(message) from None
+
+
+def both(
+    a: Bool[Array, "*batch"] | None, b: Bool[Array, "*batch"]
+) -> Bool[Array, "*batch"]:
+    return b if a is None else a & b
+
+
+def demand(x: Any, holds: Callable[[Any], bool], name: str, wrong: str) -> None:
+    """ValueError if a number that is known while tracing is not as it should be."""
+    if isinstance(x, int | float | np.generic) and not holds(x):
+        raise ValueError(f"{name} is {x}, {wrong}")
+
+
+def demand_smoothing(x: Any, caller: str) -> None:
+    demand(x, lambda s: 0 <= s < 1, f"{caller}: label_smoothing", "not in [0, 1)")
+
+
+def at_temperature(
+    z: Float[Array, "*batch k"], temperature: float, caller: str
+) -> Float[Array, "*batch k"]:
+    demand(temperature, lambda t: t > 0, f"{caller}: temperature", "not positive")
+    if isinstance(temperature, int | float) and temperature == 1:
+        return z
+    z = num.at_least_float32(z)
+    return z / jnp.asarray(temperature, z.dtype)

@@ -1,0 +1,183 @@
+"""Learning from a teacher's predictions."""
+
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Array, Bool, Float, Int
+
+from .. import _numerics as num, checks
+from .._distributions import Logits
+from .._divergence import js_divergence, kl_divergence
+from ._arguments import (
+    as_where,
+    at_temperature,
+    both,
+    demand,
+    spread,
+    Where,
+)
+from ._rows import measured
+from ._softmax import softmax_cross_entropy_with_integer_labels
+
+
+class Distillation(NamedTuple):
+    """The loss, and what it is made of, before these are weighed: one number per row."""
+
+    loss: Float[Array, "*batch"]
+    soft: Float[Array, "*batch"]  # the divergence from the teacher, times T²
+    hard: Float[Array, "*batch"]  # the cross-entropy of the labels, or 0
+
+
+def distillation_loss(
+    student_logits: Float[ArrayLike, "*batch k"],
+    teacher_logits: Float[ArrayLike, "*batch k"] | Float[ArrayLike, "*batch m"],
+    labels: Int[ArrayLike, "*batch"] | None = None,
+    *,
+    divergence: Literal["forward", "reverse", "js"] = "forward",
+    teacher_weight: float = 0.5,
+    temperature: float = 1.0,
+    hard_weight: float = 0.0,
+    teacher_classes: Int[ArrayLike, "*batch m"] | None = None,
+    ignore_index: int | None = None,
+    where: Where = None,
+) -> Distillation:
+    """Divergence of a student from its teacher, in nats, with or without true labels.
+
+        (1 − h) T² D(t, s) + h H(y, softmax(x)),      t, s = softmax(teacher/T, student/T)
+        D = KL(t ‖ s) forward, KL(s ‖ t) reverse, JS(t, s) with weight w of the teacher
+
+    The forward divergence makes the student cover all that the teacher thinks possible,
+    the reverse one keeps it from what the teacher does not. T² makes up for gradients
+    that shrink with it.
+
+    Args:
+      student_logits: x, the predictions.
+      teacher_logits: The targets. With `teacher_classes`, log-probabilities among all
+        classes, at the temperature of this loss.
+      labels: True classes, for the mix; at temperature 1.
+      divergence: "forward", "reverse" or "js".
+      teacher_weight: w, in (0, 1), for "js" alone.
+      temperature: T.
+      hard_weight: h, in [0, 1]; positive if and only if there are `labels`.
+      teacher_classes: The m classes that a shortened teacher tells of, all different. The
+        others are one class more, for which both have the mass that is left: a student
+        who spreads mass there pays for it.
+      ignore_index: A label whose rows are 0, in every term.
+      where: Which rows count, of the batch's shape; the others are 0.
+
+    Returns:
+      A named tuple `(loss, soft, hard)`, one number per row each, float32 for half
+      precision: the loss, T² D, and the cross-entropy.
+
+    Limits:
+      Those of `jxent.kl_divergence` and `jxent.js_divergence`. A row that is removed has
+      gradient 0, whatever it holds.
+
+    Raises:
+      ValueError: If shapes do not match, or options contradict each other.
+      AssertionError: If a row of logits has no softmax, or an index no class.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jxent import losses
+      >>> student, teacher = jnp.array([0.0, 0.0, 0.0]), jnp.array([2.0, 0.0, 0.0])
+      >>> out = losses.distillation_loss(
+      ...     student, teacher, jnp.array(0), temperature=2.0, hard_weight=0.5
+      ... )
+      >>> print(f"{out.loss:.4f} {out.soft:.4f} {out.hard:.4f}")
+      0.7959 0.4931 1.0986
+
+    References:
+      Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network", 2015.
+      Agarwal, Vieillard, Zhou, Stanczyk, Ramos, Geist and Bachem, "On-Policy Distillation
+      of Language Models", ICLR 2024, section 3.
+    """
+    caller = "distillation_loss"
+    if divergence not in ("forward", "reverse", "js"):
+        raise ValueError(f"{caller}: divergence is {divergence!r}, none of the three")
+    if divergence != "js" and teacher_weight != 0.5:
+        raise ValueError(f'{caller}: teacher_weight is for divergence="js"')
+    demand(
+        hard_weight, lambda h: 0 <= h <= 1, f"{caller}: hard_weight", "not in [0, 1]"
+    )
+    if (labels is None) != (hard_weight == 0):
+        raise ValueError(f"{caller}: hard_weight is {hard_weight}, labels are {labels}")
+    if ignore_index is not None and labels is None:
+        raise ValueError(f"{caller}: ignore_index, but no labels")
+    student, teacher = jnp.asarray(student_logits), jnp.asarray(teacher_logits)
+    checks.check_float(student, name="student_logits", caller=caller)
+    checks.check_float(teacher, name="teacher_logits", caller=caller)
+    k, m = student.shape[-1], teacher.shape[-1]
+    batch = student.shape[:-1]
+    shapes = f"student has shape {student.shape}, teacher has shape {teacher.shape}"
+    if teacher.shape[:-1] != batch or (teacher_classes is None and m != k):
+        raise ValueError(f"{caller}: {shapes}")
+
+    kept = None
+    if where is not None:
+        kept = spread(as_where(where, caller), batch, "where", caller)
+    if labels is not None and ignore_index is not None:
+        kept = both(kept, jnp.asarray(labels) != ignore_index)
+    hard = jnp.zeros(batch, num.accumulator(student.dtype))
+    if labels is not None:
+        hard = softmax_cross_entropy_with_integer_labels(student, labels, where=kept)
+
+    student, teacher = _without(student, kept), _without(teacher, kept)
+    checks.assert_logits(student, name="student_logits", caller=caller)
+    student = at_temperature(student, temperature, caller)
+    if teacher_classes is None:
+        checks.assert_logits(teacher, name="teacher_logits", caller=caller)
+        teacher = at_temperature(teacher, temperature, caller)
+    else:
+        classes = _classes_of(teacher_classes, teacher.shape, k, kept, caller)
+        student, teacher = _with_tail(student, teacher, classes)
+        student, teacher = _without(student, kept), _without(teacher, kept)
+    s, t = Logits(student), Logits(teacher)
+    if divergence == "js":
+        inside = lambda w: 0 < w < 1
+        demand(teacher_weight, inside, f"{caller}: teacher_weight", "not in (0, 1)")
+        soft = measured(lambda *pair: js_divergence(*pair, weight=teacher_weight), t, s)
+    else:
+        pair = (t, s) if divergence == "forward" else (s, t)
+        soft = measured(kl_divergence, *pair)
+    soft = jnp.asarray(temperature, soft.dtype) ** 2 * soft
+    soft = soft if kept is None else jnp.where(kept, soft, 0)
+    return Distillation((1 - hard_weight) * soft + hard_weight * hard, soft, hard)
+
+
+def _without(z: Array, kept: Bool[Array, "*batch"] | None) -> Array:
+    return z if kept is None else jnp.where(kept[..., None], z, 0)
+
+
+def _classes_of(classes: Any, shape: tuple[int, ...], k: int, kept: Any, caller: str):
+    classes = jnp.asarray(classes)
+    checks.check_labels_dtype(classes, name="teacher_classes", caller=caller)
+    if classes.shape != shape:
+        raise ValueError(
+            f"{caller}: teacher_classes has shape {classes.shape}, teacher_logits {shape}"
+        )
+    classes = _without(classes.astype(jnp.int32), kept)
+    checks.assert_labels(classes, k, name="teacher_classes", caller=caller)
+    return classes
+
+
+def _with_tail(
+    student: Float[Array, "*batch k"],
+    log_teacher: Float[Array, "*batch m"],
+    classes: Int[Array, "*batch m"],
+) -> tuple[Float[Array, "*batch m+1"], Float[Array, "*batch m+1"]]:
+    """Logits of both among `classes`, and one class for all others."""
+    student, log_teacher = num.widen(student, log_teacher)
+    k = student.shape[-1]
+    valid = (0 <= classes) & (classes < k)
+    at = jnp.where(valid, classes, 0)
+    told = jnp.put_along_axis(
+        jnp.zeros(student.shape, bool), at, True, axis=-1, inplace=False
+    )
+    rest = jax.nn.logsumexp(student, axis=-1, keepdims=True, where=~told)
+    known = jnp.where(valid, jnp.take_along_axis(student, at, axis=-1), jnp.nan)
+    left = 1 - jnp.sum(jnp.exp(log_teacher), axis=-1, keepdims=True)
+    tail = jnp.where(left > 0, jnp.log(jnp.where(left > 0, left, 1)), -jnp.inf)
+    return jnp.concatenate([known, rest], -1), jnp.concatenate([log_teacher, tail], -1)

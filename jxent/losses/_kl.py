@@ -1,0 +1,193 @@
+"""How far predictions are from a target distribution."""
+
+import math
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from .. import _numerics as num, checks
+from .._cross_entropy import cross_entropy
+from .._distributions import LogProbs, Probs
+from .._divergence import kl_divergence as divergence
+from .._entropy import entropy
+from ._arguments import (
+    as_where,
+    axes_from_the_end,
+    Axis,
+    classes_last,
+    common_batch,
+    FloatLike,
+    spread,
+    Where,
+)
+from ._rows import measured
+
+
+def kl_divergence(
+    log_predictions: FloatLike,
+    targets: FloatLike,
+    axis: Axis = -1,
+    where: Where = None,
+) -> Float[Array, "*batch"]:
+    """Kullback-Leibler divergence of predictions from targets, in nats.
+
+        KL(t ‖ q) = Σᵢ tᵢ (log tᵢ − log qᵢ)                sum over `axis`; 0 · log 0 = 0
+
+    `jxent.kl_divergence(targets, LogProbs(log_predictions))`, with optax's name and order,
+    and for rows that do not sum to 1 the formula as it stands, which may be negative.
+
+    Args:
+      log_predictions: log q, as `jax.nn.log_softmax` gives it.
+      targets: t. One of the two batch shapes must be the other's after broadcasting; the
+        class axes must be equal.
+      axis: The class axis, or several; None for all.
+      where: Which elements to sum over. It broadcasts to the shape of `log_predictions`;
+        for a mask of rows that is `rows[..., None]`.
+
+    Returns:
+      One number per row; float32 for half precision. Never negative where both rows sum
+      to the same, up to rounding; below about 1e-6 the rounding of what was given counts.
+
+    Limits:
+      `tᵢ = 0` adds 0, whatever `log qᵢ` is; `qᵢ = 0 < tᵢ` gives +∞. The derivative by
+      `log qᵢ` is −tᵢ; by `tᵢ` it is 1 + log(tᵢ / qᵢ), in which the smallest normal number
+      stands in for 0. What `where` removes has gradient 0, whatever it holds.
+
+    Raises:
+      TypeError: If an argument is not floating point, or `where` is not boolean.
+      ValueError: If shapes do not match, or `where` could be a mask of rows.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jxent import losses
+      >>> log_q = jnp.log(jnp.array([0.5, 0.25, 0.25]))
+      >>> print(losses.kl_divergence(log_q, jnp.array([0.5, 0.5, 0.0])))
+      0.3465736
+
+    References:
+      Kullback and Leibler, "On Information and Sufficiency", Annals of Mathematical
+      Statistics 22, 1951.
+    """
+    log_q, t = _pair(log_predictions, targets, axis, where, 0.0, "kl_divergence")
+    return _textbook_kl((Probs(t), LogProbs(log_q)), ())
+
+
+def kl_divergence_with_log_targets(
+    log_predictions: FloatLike,
+    log_targets: FloatLike,
+    axis: Axis = -1,
+    where: Where = None,
+) -> Float[Array, "*batch"]:
+    """`kl_divergence` of targets that are given by their logarithms, in nats.
+
+        KL(t ‖ q) = Σᵢ tᵢ (log tᵢ − log qᵢ)                sum over `axis`; 0 · log 0 = 0
+
+    `jxent.kl_divergence(LogProbs(log_targets), LogProbs(log_predictions))`, with optax's
+    name and order.
+
+    Args:
+      log_predictions: log q, as `jax.nn.log_softmax` gives it.
+      log_targets: log t.
+      axis, where: As for `kl_divergence`.
+
+    Returns:
+      One number per row, as `kl_divergence`.
+
+    Limits:
+      A target of −inf adds 0, and gets gradient 0. Otherwise as for `kl_divergence`.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jxent import losses
+      >>> log_q = jnp.log(jnp.array([0.5, 0.25, 0.25]))
+      >>> log_t = jnp.log(jnp.array([0.5, 0.5, 0.0]))
+      >>> print(losses.kl_divergence_with_log_targets(log_q, log_t))
+      0.3465736
+    """
+    caller = "kl_divergence_with_log_targets"
+    log_q, log_t = _pair(log_predictions, log_targets, axis, where, -jnp.inf, caller)
+    return _textbook_kl((LogProbs(log_t), LogProbs(log_q)), ())
+
+
+def generalized_kl_divergence(
+    log_predictions: FloatLike,
+    targets: FloatLike,
+    axis: Axis = -1,
+    where: Where = None,
+) -> Float[Array, "*batch"]:
+    """Kullback-Leibler divergence of positive numbers that need not sum to 1, in nats.
+
+        Σᵢ tᵢ log(tᵢ / qᵢ) − tᵢ + qᵢ                       sum over `axis`; 0 · log 0 = 0
+
+    The Bregman divergence of the negative entropy: no term is negative, and the sum is 0
+    only where `t = q`.
+
+    Args:
+      log_predictions: log q.
+      targets: t.
+      axis, where: As for `kl_divergence`.
+
+    Returns:
+      One number per row, in [0, ∞]; float32 for half precision.
+
+    Limits:
+      `tᵢ = 0` adds `qᵢ`; `qᵢ = 0 < tᵢ` gives +∞. The derivative by `log qᵢ` is qᵢ − tᵢ.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jxent import losses
+      >>> log_q = jnp.log(jnp.array([2.0, 1.0]))
+      >>> print(losses.generalized_kl_divergence(log_q, jnp.array([1.0, 1.0])))
+      0.30685282
+
+    References:
+      Bregman, "The relaxation method of finding the common point of convex sets", USSR
+      Computational Mathematics 7, 1967, section 1.
+    """
+    caller = "generalized_kl_divergence"
+    log_q, t = _pair(log_predictions, targets, axis, where, 0.0, caller)
+    return measured(divergence, Probs(t), LogProbs(log_q))
+
+
+def _plain_kl(p, q):
+    return measured(cross_entropy, p, q) - measured(entropy, p)
+
+
+@num.with_derivatives_of(_plain_kl)
+def _textbook_kl(args, _):
+    # Where both rows sum to the same, the terms −tᵢ + qᵢ of Bregman's form add up to 0,
+    # and with them no term is negative, nor lost to the rounding of the others.
+    p, q = args
+    p_total, q_total = jnp.sum(p.probs(), axis=-1), jnp.sum(q.probs(), axis=-1)
+    rounding = (16 + math.log(q.data.shape[-1])) * float(jnp.finfo(p_total.dtype).eps)
+    alike = jnp.abs(p_total - q_total) <= rounding * jnp.abs(p_total)
+    return jnp.where(alike, measured(divergence, p, q), _plain_kl(p, q))
+
+
+def _pair(log_q, t, axis, where, nothing, caller):
+    """Both arguments as rows; `nothing` is the target of a class that is not there."""
+    name = "log_targets" if nothing else "targets"
+    log_q, t = jnp.asarray(log_q), jnp.asarray(t)
+    checks.check_float(log_q, name="log_predictions", caller=caller)
+    checks.check_float(t, name=name, caller=caller)
+    log_q, t = num.widen(log_q, t)
+    shapes = f"log_predictions have shape {log_q.shape}, {name} have shape {t.shape}"
+    axes, full = axes_from_the_end(axis, log_q.ndim, caller), log_q.shape
+    log_q = classes_last(log_q, axes)
+    checks.check_class_axis(log_q, name="log_predictions", caller=caller)
+    t = classes_last(t, axes) if t.ndim >= -min(axes) else t[..., None][..., :0]
+    if t.shape[-1] != log_q.shape[-1]:
+        raise ValueError(f"{caller}: the class axes differ: {shapes}")
+    batch = common_batch(log_q.shape[:-1], t.shape[:-1], caller, shapes)
+    log_q, t = (jnp.broadcast_to(x, (*batch, x.shape[-1])) for x in (log_q, t))
+    if where is not None:
+        where = as_where(where, caller)
+        if where.ndim < len(full) and where.shape == batch and batch:
+            raise ValueError(
+                f"{caller}: where has shape {where.shape}, the shape of the rows; a mask "
+                "of rows is where[..., None]"
+            )
+        where = classes_last(spread(where, full, "where", caller), axes)
+        where = spread(where, t.shape, "where", caller)
+        log_q, t = jnp.where(where, log_q, -jnp.inf), jnp.where(where, t, nothing)
+    return log_q, t

@@ -1,0 +1,222 @@
+"""From optax's arguments to distributions, and from these to what every softmax loss is."""
+
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Array, Bool, Float, Int
+
+from .. import _numerics as num, _softmax as sm, checks
+from .._cross_entropy import cross_entropy
+from .._distributions import Labels, Logits, Probs
+from ._arguments import (
+    at_temperature,
+    axes_from_the_end,
+    Axis,
+    both,
+    classes_last,
+    common_batch,
+    demand_smoothing,
+    FloatLike,
+    split_where,
+    spread,
+    TargetLike,
+    Where,
+)
+
+ClassWeights: TypeAlias = Float[ArrayLike, " k"] | None
+
+
+class Rows(NamedTuple):
+    """Logits and truth of each row, without what `where` and ignored labels take out.
+
+    A class that is masked is impossible: its logit is −inf, its probability 0. A row that
+    is removed is an innocent one: logits 0, and label 0 or no probability at all.
+    """
+
+    q: Logits
+    p: Labels | Probs  # Probs that need not sum to 1
+    smoothing: float
+    weights: Float[Array, " k"] | None  # of the classes
+    classes: Bool[Array, "*batch k"] | None  # which exist; None for all
+    kept: Bool[Array, "*batch"] | None  # which count; None for all
+
+    def finish(self, losses: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
+        return losses if self.kept is None else jnp.where(self.kept, losses, 0)
+
+
+def rows_of(
+    logits: FloatLike,
+    labels: TargetLike,
+    axis: Axis,
+    where: Where,
+    *,
+    caller: str,
+    kinds: Literal["soft", "hard", "both"],
+    label_smoothing: float = 0.0,
+    class_weights: ClassWeights = None,
+    ignore_index: int | None = None,
+    temperature: float = 1.0,
+) -> Rows:
+    """Admits the arguments of a softmax loss. Integer labels are class indices."""
+    z, t = jnp.asarray(logits), jnp.asarray(labels)
+    checks.check_float(z, name="logits", caller=caller)
+    hard = _is_hard(t, kinds, caller)
+    if ignore_index is not None and not hard:
+        raise ValueError(f"{caller}: ignore_index is for integer labels")
+    demand_smoothing(label_smoothing, caller)
+
+    shapes = f"logits have shape {z.shape}, labels have shape {t.shape}"
+    axes = axes_from_the_end(axis, z.ndim, caller)
+    classes, kept = split_where(where, z.shape, axes, caller)
+    z = classes_last(z, axes)
+    checks.check_class_axis(z, name="logits", caller=caller)
+    k = z.shape[-1]
+    if hard:
+        t, of_row = t.astype(jnp.int32), ()
+    else:
+        t, of_row = t.astype(jnp.float32) if t.dtype == bool else t, (k,)
+        t = classes_last(t, axes) if t.ndim >= -min(axes) else t[..., None][..., :0]
+        if t.shape[-1] != k:
+            raise ValueError(f"{caller}: the class axes differ: {shapes}")
+    batch = t.shape[: t.ndim - len(of_row)]
+    batch = common_batch(z.shape[:-1], batch, caller, shapes)
+    z, t = jnp.broadcast_to(z, (*batch, k)), jnp.broadcast_to(t, (*batch, *of_row))
+    weights = _class_weights(class_weights, z, caller)
+
+    if classes is not None:
+        classes = spread(classes, z.shape, "where", caller)
+        z = jnp.where(classes, z, -jnp.inf)
+        t = t if hard else jnp.where(classes, t, 0)
+        kept = jnp.any(classes, axis=-1)
+    elif kept is not None:
+        kept = spread(kept, batch, "where", caller)
+    if ignore_index is not None:
+        kept = both(kept, t != ignore_index)
+    if weights is not None and hard and not label_smoothing:
+        # A weight of 0 removes a row, but does not hide a label that is no class.
+        counts = jnp.take(weights, t, mode="clip") != 0
+        kept = both(kept, counts | (t < 0) | (t >= k))
+    if kept is not None:
+        z = jnp.where(kept[..., None], z, 0)
+        t = jnp.where(kept if hard else kept[..., None], t, 0)
+
+    checks.assert_logits(z, name="logits", caller=caller)
+    if hard:
+        checks.assert_labels(t, k, name="labels", caller=caller)
+    q = Logits(at_temperature(z, temperature, caller))
+    p = Labels(t) if hard else Probs(t)
+    return Rows(q, p, label_smoothing, weights, classes, kept)
+
+
+def _is_hard(labels: Array, kinds: str, caller: str) -> bool:
+    hard = jnp.issubdtype(labels.dtype, jnp.integer)
+    if hard and kinds == "soft":
+        raise TypeError(
+            f"{caller}: labels is {labels.dtype}, not floating point. For class indices "
+            "there is softmax_cross_entropy_with_integer_labels; if they are one-hot, "
+            "pass labels.astype(float)"
+        )
+    if not hard and kinds == "hard":
+        checks.check_labels_dtype(labels, name="labels", caller=caller)
+    if not hard and labels.dtype != bool:  # as one-hot `y[:, None] == classes` is
+        checks.check_float(labels, name="labels", caller=caller)
+    return hard
+
+
+def _class_weights(
+    weights: ClassWeights, z: Float[Array, "*batch k"], caller: str
+) -> Float[Array, " k"] | None:
+    if weights is None:
+        return None
+    weights = jnp.asarray(weights)
+    if weights.shape != z.shape[-1:]:
+        raise ValueError(
+            f"{caller}: class_weights has shape {weights.shape}, and there are "
+            f"{z.shape[-1]} classes"
+        )
+    return weights.astype(num.accumulator(z.dtype))
+
+
+def expected(
+    rows: Rows, f: Callable[[Array], Array] | None = None
+) -> Float[Array, "*batch"]:
+    """`Σᵢ wᵢ tᵢ f(−log qᵢ)`, over the smoothed truth t; without `f` a cross-entropy."""
+    q, p, s, weights, classes, _ = rows
+    if isinstance(p, Probs):
+        t = p.probs()
+        t = (1 - s) * t + s * _uniform(rows) if s else t
+        t = t if weights is None else t * jnp.broadcast_to(weights, t.shape)
+        return measured(cross_entropy, Probs(t), q) if f is None else _mean_of(f, t, q)
+    if f is None and weights is None and classes is None:
+        return measured(cross_entropy, Labels(p.y, smoothing=s), q)
+    cost = measured(cross_entropy, p, q)
+    loss = cost if f is None else f(cost)
+    if weights is not None:
+        loss = num.weigh(jnp.take(weights, p.data, mode="clip"), loss)
+    if not s:
+        return loss
+    # A smoothed label is a mixture, and so is its loss: no one-hot is ever made.
+    t = _uniform(rows)
+    t = t if weights is None else t * jnp.broadcast_to(weights, t.shape)
+    if f is not None:
+        return (1 - s) * loss + s * _mean_of(f, t, q)
+    # −log qᵢ = −log q_y + x_y − xᵢ
+    z = num.at_least_float32(q.data)
+    at_y = logit_of(z, p.data)[..., None]
+    lead = jnp.where(at_y > -jnp.inf, at_y - z, 0)
+    even = jnp.sum(t, axis=-1) * cost + jnp.sum(num.weigh(t, lead), axis=-1)
+    return (1 - s) * loss + s * even
+
+
+def _mean_of(f, t, q):
+    return jnp.sum(num.weigh(*num.widen(t, f(-q.log_probs()))), axis=-1)
+
+
+def _uniform(rows):
+    z, dtype = rows.q.data, num.accumulator(rows.q.data.dtype)
+    if rows.classes is None:
+        return jnp.full(z.shape, 1 / z.shape[-1], dtype)
+    classes = rows.classes.astype(dtype)
+    return classes / jnp.maximum(jnp.sum(classes, axis=-1, keepdims=True), 1)
+
+
+def log_normalizer(rows: Rows, loss: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
+    """`log Σᵢ exp xᵢ`, from the `expected` loss where that has done the work already."""
+    q, p, s, weights, classes, _ = rows
+    z = num.at_least_float32(q.data)
+    if isinstance(p, Probs):
+        return jax.nn.logsumexp(z, axis=-1)
+    # A cross-entropy is log Σᵢ exp xᵢ − Σᵢ tᵢ xᵢ.
+    if weights is not None or classes is not None:
+        loss, s = measured(cross_entropy, p, q), 0.0
+    inner = logit_of(z, p.data)
+    inner = (1 - s) * inner + s * jnp.mean(z, axis=-1) if s else inner
+    # An impossible label costs +∞ already, whatever the normaliser is.
+    finite = inner > -jnp.inf
+    return jnp.where(finite, loss, 0) + jnp.where(finite, inner, 0)
+
+
+@jax.custom_jvp
+def logit_of(
+    z: Float[Array, "*batch k"], y: Int[Array, "*batch"]
+) -> Float[Array, "*batch"]:
+    """The logit of class `y` in every row, or of some class if that is none."""
+    at_y = jnp.clip(y, 0, z.shape[-1] - 1)[..., None]
+    return jnp.take_along_axis(z, at_y, axis=-1)[..., 0]
+
+
+@logit_of.defjvp
+def _logit_of_jvp(primals, tangents):
+    # Transposed, a comparison fuses with what is added to it; a scatter is a pass alone.
+    (z, y), (z_dot, _) = primals, tangents
+    y = jnp.clip(y, 0, z.shape[-1] - 1)
+    return logit_of(z, y), jnp.sum(jnp.where(sm.at_class(y, z), z_dot, 0), axis=-1)
+
+
+def measured(measure: Callable[..., Array], *args: Any) -> Float[Array, "*batch"]:
+    """A measure of what was checked here, or of a truth that need not sum to 1."""
+    with checks.mode("off"):
+        return measure(*args)
