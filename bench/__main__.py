@@ -4,10 +4,15 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from . import accuracy, cases, overhead, report, speed
+from . import accuracy, aot, cases, overhead, report, speed
 from .report import Result, StaleReadme
 
-BENCHMARKS = {"accuracy": accuracy, "speed": speed, "overhead": overhead}
+BENCHMARKS = {
+    "accuracy": accuracy,
+    "speed": speed,
+    "overhead": overhead,
+    "aot": aot,
+}
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -36,6 +41,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
     command = commands.add_parser("overhead", help="eager calls, compiling, importing")
     command.add_argument("--repeats", type=int, default=overhead.REPEATS, metavar="N")
+
+    commands.add_parser("aot", help="memory on accelerators, compiled without one")
 
     command = commands.add_parser("readme", help="rewrites the tables in README.md")
     command.add_argument("--check", action="store_true", help="only compare them")
@@ -67,6 +74,8 @@ def run(options: argparse.Namespace) -> Result:
                 options.repeats,
                 _progress,
             )
+        case "aot":
+            return aot.run()
         case _:
             return overhead.run(options.repeats)
 

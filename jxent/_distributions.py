@@ -385,6 +385,8 @@ def _integers(y: Any) -> Array | np.ndarray:
 
 
 def _indices(y: Any) -> Array:
+    if isinstance(y, jax.Array) and y.dtype == jnp.int32:
+        return y
     # What int32 cannot hold is out of range, and must not wrap into an index that is not.
     y = _integers(y)
     if y.dtype.itemsize == 8:

@@ -785,3 +785,40 @@ def test_half_precision_kl_is_float32():
     value = losses.kl_divergence(log_q, t)
     assert value.dtype == jnp.float32
     np.testing.assert_allclose(value, kl64(t, log_q), rtol=1e-5)
+
+
+# Dtypes.
+
+EVERY = {
+    "integer labels": lambda z, t, y: hard(ours)(
+        z, y, label_smoothing=0.1, class_weights=W[:3], z_loss=1e-3, temperature=2.0
+    ),
+    "soft labels": lambda z, t, y: losses.softmax_cross_entropy(
+        z, t, label_smoothing=0.1, class_weights=W[:3], z_loss=1e-3, temperature=2.0
+    ),
+    "binary": lambda z, t, y: losses.sigmoid_binary_cross_entropy(z, t, pos_weight=2.0),
+    "sigmoid focal": lambda z, t, y: losses.sigmoid_focal_loss(z, t, alpha=0.25),
+    "poly": lambda z, t, y: losses.poly_loss_cross_entropy(z, t),
+    "focal": lambda z, t, y: losses.softmax_focal_loss(z, y, label_smoothing=0.1),
+    "generalised": lambda z, t, y: losses.generalized_cross_entropy(z, t),
+    "kl": lambda z, t, y: losses.kl_divergence(jax.nn.log_softmax(z), t),
+    "distillation": lambda z, t, y: losses.distillation_loss(z, t, y, hard_weight=0.5)[
+        0
+    ],
+    "sparsemax": lambda z, t, y: losses.multiclass_sparsemax_loss(z, y),
+}
+
+
+@pytest.mark.parametrize("f", EVERY.values(), ids=EVERY)
+def test_the_wider_dtype_wins_and_lists_will_do(f):
+    z, t, y = normal(4, 3), dirichlet(4, 3), np.array([0, 1, 2, 0])
+    narrow = f(z, t, y)
+    assert narrow.dtype == jnp.float32 and not narrow.weak_type
+    half = f(jnp.asarray(z, jnp.bfloat16), jnp.asarray(t, jnp.float16), y)
+    assert half.dtype == jnp.float32
+    with jax.enable_x64(True):
+        for wide in (f(z.astype("f8"), t, y), f(z.astype("f8"), t.astype("f8"), y)):
+            assert wide.dtype == jnp.float64
+            np.testing.assert_allclose(wide, narrow, rtol=1e-5)
+        f(z, t.astype("f8"), y)
+    np.testing.assert_array_equal(f(z, t, jnp.asarray(y, jnp.int8)), narrow)

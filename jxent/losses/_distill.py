@@ -60,7 +60,7 @@ def distillation_loss(
       divergence: "forward", "reverse" or "js".
       teacher_weight: w, in (0, 1), for "js" alone.
       temperature: T.
-      hard_weight: h, in [0, 1]; positive if and only if there are `labels`.
+      hard_weight: h, in [0, 1); positive if and only if there are `labels`.
       teacher_classes: The m classes that a shortened teacher tells of, all different. The
         others are one class more, for which both have the mass that is left: a student
         who spreads mass there pays for it.
@@ -144,6 +144,7 @@ def distillation_loss(
         soft = measured(kl_divergence, *pair)
     soft = jnp.asarray(temperature, soft.dtype) ** 2 * soft
     soft = soft if kept is None else jnp.where(kept, soft, 0)
+    soft, hard = num.widen(soft, hard)
     return Distillation((1 - hard_weight) * soft + hard_weight * hard, soft, hard)
 
 

@@ -147,8 +147,7 @@ def expected(
     q, p, s, weights, classes, _ = rows
     if isinstance(p, Probs):
         t = p.probs()
-        t = (1 - s) * t + s * _uniform(rows) if s else t
-        t = t if weights is None else t * jnp.broadcast_to(weights, t.shape)
+        t = _weighted((1 - s) * t + s * _uniform(rows, t.dtype) if s else t, weights)
         return measured(cross_entropy, Probs(t), q) if f is None else _mean_of(f, t, q)
     if f is None and weights is None and classes is None:
         return measured(cross_entropy, Labels(p.y, smoothing=s), q)
@@ -159,8 +158,7 @@ def expected(
     if not s:
         return loss
     # A smoothed label is a mixture, and so is its loss: no one-hot is ever made.
-    t = _uniform(rows)
-    t = t if weights is None else t * jnp.broadcast_to(weights, t.shape)
+    t = _weighted(_uniform(rows, cost.dtype), weights)
     if f is not None:
         return (1 - s) * loss + s * _mean_of(f, t, q)
     # −log qᵢ = −log q_y + x_y − xᵢ
@@ -175,10 +173,16 @@ def _mean_of(f, t, q):
     return jnp.sum(num.weigh(*num.widen(t, f(-q.log_probs()))), axis=-1)
 
 
-def _uniform(rows):
-    z, dtype = rows.q.data, num.accumulator(rows.q.data.dtype)
+def _weighted(t, weights):
+    if weights is None:
+        return t
+    return t * jnp.broadcast_to(weights.astype(t.dtype), t.shape)
+
+
+def _uniform(rows, dtype):
     if rows.classes is None:
-        return jnp.full(z.shape, 1 / z.shape[-1], dtype)
+        shape = rows.q.data.shape
+        return jnp.full(shape, 1 / shape[-1], dtype)
     classes = rows.classes.astype(dtype)
     return classes / jnp.maximum(jnp.sum(classes, axis=-1, keepdims=True), 1)
 

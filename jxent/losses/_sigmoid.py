@@ -69,17 +69,15 @@ def sigmoid_binary_cross_entropy(
     """
     caller = "sigmoid_binary_cross_entropy"
     x, y, kept = _events(logits, labels, where, label_smoothing, caller)
-    q = BinaryLogits(x)
     if pos_weight is None:
-        loss = measured(cross_entropy, BinaryProbs(y), q)
+        loss = measured(cross_entropy, BinaryProbs(y), BinaryLogits(x))
     else:
         demand(
             pos_weight, lambda w: w >= 0, f"{caller}: pos_weight", "which is negative"
         )
-        w = jnp.asarray(pos_weight, num.accumulator(x.dtype))
-        w = spread(w, x.shape, "pos_weight", caller)
-        happens, fails = _surprises(q)
-        y = y.astype(happens.dtype)
+        x, y = num.widen(x, y)
+        w = spread(jnp.asarray(pos_weight, x.dtype), x.shape, "pos_weight", caller)
+        happens, fails = _surprises(BinaryLogits(x))
         loss = num.weigh(w * y, happens) + num.weigh(1 - y, fails)
     return loss if kept is None else jnp.where(kept, loss, 0)
 
@@ -127,9 +125,9 @@ def sigmoid_focal_loss(
     demand(gamma, lambda g: g >= 0, f"{caller}: gamma", "which is negative")
     demand(alpha, lambda a: 0 <= a <= 1, f"{caller}: alpha", "not in [0, 1]")
     x, y, kept = _events(logits, labels, where, label_smoothing, caller)
+    x, y = num.widen(x, y)
     loss = measured(cross_entropy, BinaryProbs(y), BinaryLogits(x))
-    happens, fails = num.sigmoids(num.at_least_float32(x))
-    y = y.astype(happens.dtype)
+    happens, fails = num.sigmoids(x)
     miss = y * fails + (1 - y) * happens
     # Below its bound the power is 0 to the last digit, and so is its slope, where autodiff
     # would multiply 0 by ∞.
@@ -145,7 +143,7 @@ def _surprises(
     q: BinaryLogits,
 ) -> tuple[Float[Array, "*batch"], Float[Array, "*batch"]]:
     """The cost of an event, and of its opposite."""
-    one = jnp.ones(q.data.shape, num.accumulator(q.data.dtype))
+    one = jnp.ones_like(q.data)
     truths = BinaryProbs(one), BinaryProbs(jnp.zeros_like(one))
     return measured(cross_entropy, truths[0], q), measured(cross_entropy, truths[1], q)
 
