@@ -1,7 +1,7 @@
 """The inputs of the accuracy benchmark: every regime that a loss meets, or fails in."""
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -75,7 +75,7 @@ def _sample(rng: Generator, a, b, *, y=None, t=None, event=None, x=None, dtype="
     return Sample(a, b, y.astype(np.int32), t, event, x)
 
 
-def _random(dtype: str = "f4"):
+def _random(dtype: Any = "f4"):
     def samples(rng, rows):
         for n, k in ((rows, 10), (max(1, rows // 16), 1000)):
             a, b = rng.normal(scale=3, size=(2, n, k))

@@ -80,13 +80,13 @@ def _distrax() -> Spellings:
     of_logits = lambda z: Categorical(logits=z)
     of_probs = lambda p: Categorical(probs=p)
     return {
-        "labels": Spelling(lambda y, z: -of_logits(z).log_prob(y)),
+        "labels": Spelling(lambda y, z: jnp.negative(of_logits(z).log_prob(y))),
         "soft": Spelling(
             lambda t, z: of_probs(t).cross_entropy(of_logits(z)), "normalised"
         ),
         "entropy_logits": Spelling(lambda z: of_logits(z).entropy()),
         "entropy_probs": Spelling(lambda p: of_probs(p).entropy(), "normalised"),
-        "binary": Spelling(lambda y, x: -Bernoulli(logits=x).log_prob(y)),
+        "binary": Spelling(lambda y, x: jnp.negative(Bernoulli(logits=x).log_prob(y))),
         "kl_logits": Spelling(lambda a, b: of_logits(a).kl_divergence(of_logits(b))),
         "kl_probs": Spelling(
             lambda p, q: of_probs(p).kl_divergence(of_probs(q)), "normalised"
@@ -106,7 +106,7 @@ def _numpyro() -> Spellings:
         "labels": Spelling(lambda y, z: -CategoricalLogits(z).log_prob(y)),
         "entropy_logits": Spelling(lambda z: CategoricalLogits(z).entropy()),
         "entropy_probs": Spelling(lambda p: CategoricalProbs(p).entropy()),
-        "binary": Spelling(lambda y, x: -Bernoulli(logits=x).log_prob(y)),
+        "binary": Spelling(lambda y, x: jnp.negative(Bernoulli(logits=x).log_prob(y))),
         "kl_probs": Spelling(
             lambda p, q: kl_divergence(CategoricalProbs(p), CategoricalProbs(q))
         ),

@@ -10,7 +10,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import ClosedJaxpr, Jaxpr
 
 from jxent import checks
 
@@ -119,12 +118,11 @@ def _exactly(case: str, subject: str, quantity: str, count: int) -> Record:
 
 def _count(jaxpr: Any) -> int:
     """Equations, with those of inner jaxprs."""
-    inner = jaxpr.jaxpr if isinstance(jaxpr, ClosedJaxpr) else jaxpr
-    return sum(1 + sum(map(_count, _inside(e.params))) for e in inner.eqns)
+    return sum(1 + sum(map(_count, _inside(e.params))) for e in jaxpr.eqns)
 
 
 def _inside(params: dict[str, Any]) -> list[Any]:
-    is_jaxpr = lambda x: isinstance(x, (ClosedJaxpr, Jaxpr))
+    is_jaxpr = lambda x: hasattr(x, "eqns")
     return [x for x in jax.tree.leaves(params, is_leaf=is_jaxpr) if is_jaxpr(x)]
 
 

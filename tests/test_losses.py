@@ -215,6 +215,14 @@ def test_a_label_out_of_range_gives_nan_in_value_and_gradient(label):
     assert np.isnan(grad[0]).all() and np.isfinite(grad[1]).all()
 
 
+def test_a_class_weight_of_0_does_not_hide_a_label_that_is_no_class():
+    weights = jnp.array([0.0, 1.0, 0.0])
+    f = jax.jit(lambda z, y: hard(ours)(z, y, class_weights=weights))
+    loss = f(normal(4, 3), jnp.array([-1, 3, 0, 1]))
+    np.testing.assert_array_equal(np.isnan(loss), [True, True, False, False])
+    assert loss[2] == 0 < loss[3]
+
+
 def test_masking_the_class_of_the_label_is_not_a_gain():
     z, y = jnp.array([5.0, 0.0, 0.0]), jnp.array(0)
     where = jnp.array([False, True, True])
@@ -655,6 +663,22 @@ def test_bent_losses_at_the_edges(name):
     assert np.isfinite(hessian).all()
 
 
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0])
+def test_focal_slopes_at_certainty(gamma):
+    z, y = jnp.array([[300.0, 0.0], [0.0, 300.0], [0.0, -INF]]), jnp.zeros(3, int)
+    x, t = jnp.array([300.0, -300.0, INF, -INF]), jnp.ones(4)
+    for f in (
+        lambda z: losses.softmax_focal_loss(z, y, gamma=gamma).sum(),
+        lambda z: losses.softmax_focal_loss(z, jax.nn.one_hot(y, 2), gamma=gamma).sum(),
+    ):
+        np.testing.assert_allclose(jax.grad(f)(z), [[0, 0], [-1, 1], [0, 0]], atol=1e-6)
+        assert np.isfinite(jax.hessian(f)(z)).all()
+    f = lambda x: losses.sigmoid_focal_loss(x, t, gamma=gamma).sum()
+    grad = jax.grad(f)(x)
+    np.testing.assert_allclose(grad[:3], [0, -1, 0], atol=1e-6)
+    assert np.isfinite(grad).all() and np.isfinite(jax.hessian(f)(x)[:2, :2]).all()
+
+
 def test_focal_of_two_classes_is_that_of_one_event():
     x, y = X[:, 0], EVENTS[:, 0]
     z = np.stack([np.zeros_like(x), x], -1)
@@ -810,7 +834,7 @@ EVERY = {
 
 
 @pytest.mark.parametrize("f", EVERY.values(), ids=EVERY)
-def test_the_wider_dtype_wins_and_lists_will_do(f):
+def test_the_wider_dtype_wins_and_float32_is_the_least(f):
     z, t, y = normal(4, 3), dirichlet(4, 3), np.array([0, 1, 2, 0])
     narrow = f(z, t, y)
     assert narrow.dtype == jnp.float32 and not narrow.weak_type

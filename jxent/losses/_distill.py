@@ -133,7 +133,6 @@ def distillation_loss(
     else:
         classes = _classes_of(teacher_classes, teacher.shape, k, kept, caller)
         student, teacher = _with_tail(student, teacher, classes)
-        student, teacher = _without(student, kept), _without(teacher, kept)
     s, t = Logits(student), Logits(teacher)
     if divergence == "js":
         inside = lambda w: 0 < w < 1
