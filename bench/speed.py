@@ -25,7 +25,7 @@ Run = Callable[[], Any]
 
 SHAPES: tuple[Shape, ...] = ((4096, 1000), (1024, 32768), (256, 131072))
 DTYPES = ("float32", "bfloat16")
-REPEATS = 15
+REPEATS = 7
 _SHORTEST = 0.02  # seconds that a timing should take, to be one
 
 

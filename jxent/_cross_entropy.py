@@ -48,10 +48,10 @@ def cross_entropy(
 
     Limits:
       `pᵢ = 0` adds 0, whatever `qᵢ` is. `qᵢ = 0 < pᵢ` gives +∞. The gradient of a logit of
-      −inf is 0; that of a confidently right label is −(1 − q_y), never rounded to 0. The
-      derivative by `pᵢ` is −log qᵢ, and at `qᵢ = 0` that of the smallest normal number. A
-      label outside of [0, k) gives NaN, in value and gradient, and so does a row of
-      logits that are all −inf.
+      −inf is 0 where `pᵢ = 0`, and that of a confidently right label is −(1 − q_y), never
+      rounded to 0. The derivative by `pᵢ` is −log qᵢ, and at `qᵢ = 0` that of the smallest
+      normal number. A label outside of [0, k) gives NaN, in value and gradient, and so
+      does a row of logits that are all −inf.
 
     Raises:
       TypeError: If `q` is Labels, labels are not integer or probabilities are, or only
@@ -142,7 +142,8 @@ def _label_value(z, y, smoothing):
     nats = loss[..., 0]
     if smoothing:
         # The mean of −log pⱼ = loss + (z_y − zⱼ) over all classes.
-        nats = nats + smoothing * jnp.mean(z_y - z, axis=-1)
+        behind = jnp.where(z_y == -jnp.inf, 0, z_y - z)
+        nats = nats + smoothing * jnp.mean(behind, axis=-1)
     return nats, _LabelHints(loss, sm.reference(rest.top), scale)
 
 
@@ -252,7 +253,8 @@ def _softmax_cross_entropy_jvp(primals, tangents):
 
 def _slope_by_a(a, b):
     a, b = num.widen(a, b)
-    p, d = sm.softmax(a), sm.centre(num.finite_log(b), sm.leader(a))
+    log_q = num.finite_log(sm.log_softmax(b))
+    p, d = sm.softmax(a), sm.centre(log_q, sm.leader(a))
     return -p * (d - jnp.sum(p * d, axis=-1, keepdims=True))
 
 
@@ -294,7 +296,7 @@ def _logistic_cross_entropy_jvp(primals, tangents):
     yes_dot, _, x_dot = tangents
     p_yes, p_no = num.sigmoids(x)
     nats = _logistic_cross_entropy(*primals)
-    along_yes = yes_dot, lambda yes_dot: -num.finite_log(x) * yes_dot
+    along_yes = yes_dot, lambda yes_dot: -num.finite_log(x) * yes_dot.astype(x.dtype)
     along_x = x_dot, lambda x_dot: (no * p_yes - yes * p_no) * x_dot.astype(x.dtype)
     return nats, num.tangent_of(nats, along_yes, along_x)
 
@@ -313,14 +315,24 @@ def _event_cross_entropy(
 
 @functools.partial(_event_cross_entropy.defjvp, symbolic_zeros=True)
 def _event_cross_entropy_jvp(primals, tangents):
-    # ∂/∂yes = −log(q / (1−q))  and  ∂/∂q = (q − yes) / (q (1−q)), where yes = 0 or no = 0
-    # leaves one factor.
+    # ∂/∂yes = −log(q / (1−q))  and  ∂/∂q = no / (1−q) − yes / q.
     yes, no, q = num.widen(*primals)
     yes_dot, _, q_dot = tangents
     nats = _event_cross_entropy(*primals)
-    by_q = (q - yes) * num.reciprocal(q) * num.reciprocal(1 - q)
-    by_q = jnp.where(yes == 0, num.reciprocal(1 - q), by_q)
-    by_q = jnp.where(no == 0, -num.reciprocal(q), by_q)
-    along_yes = yes_dot, lambda yes_dot: -num.log_odds(q) * yes_dot
+    by_yes, by_q = -num.log_odds(q), _slope_by_event((yes, q), no)
+    along_yes = yes_dot, lambda yes_dot: by_yes * yes_dot.astype(q.dtype)
     along_q = q_dot, lambda q_dot: by_q * q_dot.astype(q.dtype)
     return nats, num.tangent_of(nats, along_yes, along_q)
+
+
+def _slope_by_event_plainly(yes, q):
+    return (1 - yes) * num.reciprocal(1 - q) - yes * num.reciprocal(q)
+
+
+@num.with_derivatives_of(_slope_by_event_plainly)
+def _slope_by_event(args, no):
+    # (q − yes) / (q (1−q)), where nothing cancels; for yes = 0 or no = 0, one factor.
+    yes, q = args
+    slope = (q - yes) * num.reciprocal(q) * num.reciprocal(1 - q)
+    slope = jnp.where(yes == 0, num.reciprocal(1 - q), slope)
+    return jnp.where(no == 0, -num.reciprocal(q), slope)

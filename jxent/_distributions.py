@@ -8,7 +8,7 @@ too. A measure first admits its arguments (`admit_density`, `admit_pair`): array
 
 import abc
 import dataclasses
-from typing import Any, final, Literal, TypeAlias, TypeVar
+from typing import final, Literal, TypeAlias, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
 from . import _numerics as num, _softmax as sm, checks
-from ._static import check_float, check_labels_dtype
+from ._static import check_float, check_labels_dtype, indices, integers
 
 
 class Distribution(abc.ABC):
@@ -190,8 +190,8 @@ class Labels(Distribution):
 
     Args:
       y: The index of each row's class.
-      smoothing: The mass that is spread out, in [0, 1). Part of the structure, not of
-        the data: under `jit`, a new value compiles anew.
+      smoothing: The mass that is spread out, in [0, 1). A Python number, part of the
+        structure and not of the data: under `jit`, a new value compiles anew.
 
     Example:
       >>> import jax.numpy as jnp
@@ -212,7 +212,7 @@ class Labels(Distribution):
 
     @property
     def data(self) -> Array:
-        return _indices(self.y)
+        return indices(self.y)
 
     @property
     def num_classes(self) -> None:
@@ -223,7 +223,11 @@ class Labels(Distribution):
         return self.data.shape
 
     def check(self, name: str, caller: str) -> None:
-        check_labels_dtype(_integers(self.y), name=name, caller=caller)
+        check_labels_dtype(integers(self.y), name=name, caller=caller)
+        if not isinstance(self.smoothing, int | float):
+            kind = type(self.smoothing).__name__
+            message = f"{caller}: smoothing is a {kind}, and must be a Python number"
+            raise TypeError(message)
         if not 0 <= self.smoothing < 1:
             raise ValueError(f"{caller}: smoothing is {self.smoothing}, not in [0, 1)")
 
@@ -380,21 +384,6 @@ def _array(x: ArrayLike) -> Array:
     return x if isinstance(x, jax.Array) else jnp.asarray(x)
 
 
-def _integers(y: Any) -> Array | np.ndarray:
-    return y if hasattr(y, "dtype") else np.asarray(y)
-
-
-def _indices(y: Any) -> Array:
-    if isinstance(y, jax.Array) and y.dtype == jnp.int32:
-        return y
-    # What int32 cannot hold is out of range, and must not wrap into an index that is not.
-    y = _integers(y)
-    if y.dtype.itemsize == 8:
-        smallest = 0 if jnp.issubdtype(y.dtype, jnp.unsignedinteger) else -(2**31)
-        y = y.clip(smallest, 2**31 - 1)
-    return jnp.asarray(y).astype(jnp.int32)
-
-
 _D = TypeVar("_D", bound=Distribution)
 
 
@@ -402,6 +391,8 @@ def _admit(p: DistributionLike, name: str, caller: str) -> Distribution:
     if not isinstance(p, Distribution):
         p = Probs(jnp.asarray(p))
     p.check(name, caller)
+    if isinstance(p, Labels):
+        return Labels(p.data, float(p.smoothing))
     return _with_data(p, p.data)
 
 

@@ -50,8 +50,8 @@ def kl_divergence(
     Limits:
       `pᵢ = 0` adds qᵢ, which the other terms make up for; `qᵢ = 0 < pᵢ` gives +∞. The
       derivatives by `pᵢ`, log(pᵢ / qᵢ), and by `qᵢ`, 1 − pᵢ / qᵢ, are finite: the smallest
-      normal number stands in for 0. The gradient of a logit of −inf is 0. A row of logits
-      that are all −inf gives NaN.
+      normal number stands in for 0. Where `pᵢ = 0`, the gradient of a logit
+      of −inf is 0. A row of logits that are all −inf gives NaN.
 
     Raises:
       TypeError: If `q` is Labels, `p` is an integer array, or only one of the two has a
@@ -114,7 +114,7 @@ def js_divergence(
     Args:
       p: One distribution. A plain float array means probabilities.
       q: The other. Likewise.
-      weight: The weight `w` of `p`, in (0, 1).
+      weight: The weight `w` of `p`, in (0, 1). A Python number, not an array.
       base: The unit: 2 for bits, 10 for hartleys, None for nats.
 
     Returns:
@@ -143,7 +143,7 @@ def js_divergence(
     if not 0 < weight < 1:
         raise ValueError(f"js_divergence: weight is {weight}, not in (0, 1)")
     p, q = admit_pair(p, q, caller="js_divergence")
-    return num.in_base(_js_divergence(p, q, weight), base)
+    return num.in_base(_js_divergence(p, q, float(weight)), base)
 
 
 @functools.partial(jax.jit, inline=True, static_argnames="w")
@@ -206,7 +206,7 @@ def _bregman_jvp(primals, tangents):
     (p, q, d), (p_dot, q_dot, _) = primals, tangents
     value = _bregman(p, q, d)
     along_p = p_dot, lambda p_dot: _log_ratio((p, q), d) * p_dot
-    along_q = q_dot, lambda q_dot: jnp.where(p == 0, 1, d * num.reciprocal(q)) * q_dot
+    along_q = q_dot, lambda q_dot: d * num.reciprocal(q) * q_dot
     return value, num.tangent_of(value, along_p, along_q)
 
 
@@ -272,11 +272,9 @@ def _log_bregman_jvp(primals, tangents):
     (p, log_p, log_q), (p_dot, _, log_q_dot) = primals, tangents
     value = _log_bregman(p, log_p, log_q)
     t = num.finite_log(log_q) - num.finite_log(log_p)
-    excess = jnp.where(
-        _near(t, log_q), p * jnp.expm1(jnp.clip(t, -1, 1)), jnp.exp(log_q) - p
-    )
+    d = num.rise(p, jnp.exp(log_q), t)
     along_p = p_dot, lambda p_dot: -t * p_dot
-    along_q = log_q_dot, lambda log_q_dot: excess * log_q_dot
+    along_q = log_q_dot, lambda log_q_dot: d * log_q_dot
     return value, num.tangent_of(value, along_p, along_q)
 
 

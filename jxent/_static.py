@@ -1,5 +1,8 @@
 """What is known while tracing, and always checked: dtypes and the class axis."""
 
+from typing import Any
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
@@ -24,3 +27,22 @@ def check_class_axis(x: Array | np.ndarray, *, name: str, caller: str) -> None:
     """ValueError unless `x` has a last axis, and a class on it."""
     if x.ndim == 0 or x.shape[-1] == 0:
         raise ValueError(f"{caller}: {name} has no class, its shape is {x.shape}")
+
+
+def integers(y: Any) -> Array | np.ndarray:
+    """Labels as an array; an empty list has no labels, and they are integers."""
+    if hasattr(y, "dtype"):
+        return y
+    y = np.asarray(y)
+    return y if y.size else y.astype(np.int32)
+
+
+def indices(y: Any) -> Array:
+    """Labels as int32, where one that is out of range stays so, and does not wrap."""
+    if isinstance(y, jax.Array) and y.dtype == jnp.int32:
+        return y
+    y = integers(y)
+    if y.dtype.itemsize == 8:
+        smallest = 0 if jnp.issubdtype(y.dtype, jnp.unsignedinteger) else -(2**31)
+        y = y.clip(smallest, 2**31 - 1)
+    return jnp.asarray(y).astype(jnp.int32)

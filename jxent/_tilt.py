@@ -44,7 +44,7 @@ def tilt(a: Float[Array, "*batch k"], b: Float[Array, "*batch k"]) -> Tilt:
     # Σ qⱼ exp(KL) = 1, hence KL = log1p(Σ pⱼ (exp(eⱼ) − 1 − eⱼ)), without a negative term.
     e = _excess(a, b, a0, b0, mean)
     near = p * num.expm1_minus(jnp.clip(e, -1, 1))
-    far = num.exp_of_difference(b, b0) * jnp.exp(-mean)
+    far = num.exp_of_difference(b, b_top) * jnp.exp((b_top - b0) - mean)
     far = far - jnp.where(shared, p * (1 + e), 0)
     terms = jnp.where(shared & (jnp.abs(e) <= 1), near, far)
     small = jnp.log1p(total(terms) / a_mass)

@@ -38,7 +38,7 @@ from jax.experimental import checkify
 from jax.typing import ArrayLike
 from jaxtyping import Array
 
-from ._static import check_class_axis, check_float, check_labels_dtype
+from ._static import check_class_axis, check_float, check_labels_dtype, indices
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -242,6 +242,7 @@ def _check(x: Any, claim: _Claim) -> None:
     x = x if hasattr(x, "dtype") else jnp.asarray(x)
     check_dtype = check_labels_dtype if kind == "labels" else check_float
     check_dtype(x, name=name, caller=caller)
+    x = indices(x) if kind == "labels" else x
     if kind not in _ELEMENTWISE:
         check_class_axis(x, name=name, caller=caller)
     how = _mode.value

@@ -154,7 +154,9 @@ def expected(
     cost = measured(cross_entropy, p, q)
     loss = cost if f is None else f(cost)
     if weights is not None:
-        loss = num.weigh(jnp.take(weights, p.data, mode="clip"), loss)
+        w_y = jnp.take(weights, p.data, mode="clip")
+        valid = (0 <= p.data) & (p.data < q.num_classes)
+        loss = num.weigh(jnp.where(valid, w_y, jnp.nan), loss)
     if not s:
         return loss
     # A smoothed label is a mixture, and so is its loss: no one-hot is ever made.

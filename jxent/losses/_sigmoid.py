@@ -19,6 +19,7 @@ from ._arguments import (
     Where,
 )
 from ._rows import measured
+from ._surprise import least
 
 
 def sigmoid_binary_cross_entropy(
@@ -129,9 +130,7 @@ def sigmoid_focal_loss(
     loss = measured(cross_entropy, BinaryProbs(y), BinaryLogits(x))
     happens, fails = num.sigmoids(x)
     miss = y * fails + (1 - y) * happens
-    # Below its bound the power is 0 to the last digit, and so is its slope, where autodiff
-    # would multiply 0 by ∞.
-    weight = jnp.maximum(miss, num.tiny(miss.dtype)) ** gamma
+    weight = jnp.maximum(miss, least(miss)) ** gamma
     loss = num.weigh(weight, loss)
     if alpha is not None:
         alpha = spread(jnp.asarray(alpha, loss.dtype), loss.shape, "alpha", caller)

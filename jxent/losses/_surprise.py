@@ -192,11 +192,16 @@ def generalized_cross_entropy(
 
 def focal(surprise: Float[Array, "*batch"], gamma: float) -> Float[Array, "*batch"]:
     """`(1 − p)^γ (−log p)`, of −log p."""
-    # With p = e⁻ˢ it is (1 − e⁻ˢ)^γ s. Beyond these bounds the first factor is 0 or 1 to
-    # the last digit, and so is its slope 0, where autodiff would multiply 0 by ∞.
-    tiny = num.tiny(surprise.dtype)
-    bounded = jnp.clip(surprise, tiny, -math.log(tiny))
+    # With p = e⁻ˢ it is (1 − e⁻ˢ)^γ s.
+    bounded = jnp.clip(surprise, least(surprise), -math.log(num.tiny(surprise.dtype)))
     return num.weigh((-jnp.expm1(-bounded)) ** gamma, surprise)
+
+
+def least(miss: Float[Array, "*batch"]) -> float:
+    """The least 1 − p to take to the power γ: its second slope still is a number."""
+    # Beyond that the loss is 0 to the last digit, and so are its slopes, where autodiff
+    # would multiply 0 by ∞.
+    return math.sqrt(num.tiny(miss.dtype))
 
 
 def _bent(
