@@ -255,7 +255,7 @@ class BinaryProbs(Density):
       >>> import jxent
       >>> p = jnp.array([0.0, 0.25, 0.5])
       >>> print(jxent.entropy(jxent.BinaryProbs(p), base=2))
-      [0.         0.81127816 1.        ]
+      [0.        0.81127... 1.       ]
 
     See also: `checks.assert_binary_probs`, which the measures apply.
     """

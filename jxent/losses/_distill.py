@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 from .. import _numerics as num, checks
 from .._distributions import Logits
 from .._divergence import js_divergence, kl_divergence
+from .._static import indices
 from ._arguments import (
     as_where,
     at_temperature,
@@ -60,7 +61,8 @@ def distillation_loss(
       divergence: "forward", "reverse" or "js".
       teacher_weight: w, in (0, 1), for "js" alone.
       temperature: T.
-      hard_weight: h, in [0, 1); positive if and only if there are `labels`.
+      hard_weight: h, in [0, 1), a Python number; positive if and only if there are
+        `labels`.
       teacher_classes: The m classes that a shortened teacher tells of, all different. The
         others are one class more, for which both have the mass that is left: a student
         who spreads mass there pays for it.
@@ -99,16 +101,17 @@ def distillation_loss(
         raise ValueError(f"{caller}: divergence is {divergence!r}, none of the three")
     if divergence != "js" and teacher_weight != 0.5:
         raise ValueError(f'{caller}: teacher_weight is for divergence="js"')
-    demand(
-        hard_weight, lambda h: 0 <= h <= 1, f"{caller}: hard_weight", "not in [0, 1]"
-    )
+    demand(hard_weight, lambda h: 0 <= h < 1, f"{caller}: hard_weight", "not in [0, 1)")
     if (labels is None) != (hard_weight == 0):
-        raise ValueError(f"{caller}: hard_weight is {hard_weight}, labels are {labels}")
+        given = "missing" if labels is None else "given"
+        raise ValueError(f"{caller}: hard_weight is {hard_weight}, labels are {given}")
     if ignore_index is not None and labels is None:
         raise ValueError(f"{caller}: ignore_index, but no labels")
     student, teacher = jnp.asarray(student_logits), jnp.asarray(teacher_logits)
     checks.check_float(student, name="student_logits", caller=caller)
     checks.check_float(teacher, name="teacher_logits", caller=caller)
+    checks.check_class_axis(student, name="student_logits", caller=caller)
+    checks.check_class_axis(teacher, name="teacher_logits", caller=caller)
     k, m = student.shape[-1], teacher.shape[-1]
     batch = student.shape[:-1]
     shapes = f"student has shape {student.shape}, teacher has shape {teacher.shape}"
@@ -158,7 +161,7 @@ def _classes_of(classes: Any, shape: tuple[int, ...], k: int, kept: Any, caller:
         raise ValueError(
             f"{caller}: teacher_classes has shape {classes.shape}, teacher_logits {shape}"
         )
-    classes = _without(classes.astype(jnp.int32), kept)
+    classes = _without(indices(classes), kept)
     checks.assert_labels(classes, k, name="teacher_classes", caller=caller)
     return classes
 
@@ -179,5 +182,8 @@ def _with_tail(
     rest = jax.nn.logsumexp(student, axis=-1, keepdims=True, where=~told)
     known = jnp.where(valid, jnp.take_along_axis(student, at, axis=-1), jnp.nan)
     left = 1 - jnp.sum(jnp.exp(log_teacher), axis=-1, keepdims=True)
+    # What rounding leaves of a teacher who has told all is no mass to be found missing.
+    rounding = log_teacher.shape[-1] * float(jnp.finfo(left.dtype).eps)
+    left = jnp.where((rest == -jnp.inf) & (left <= rounding), 0, left)
     tail = jnp.where(left > 0, jnp.log(jnp.where(left > 0, left, 1)), -jnp.inf)
     return jnp.concatenate([known, rest], -1), jnp.concatenate([log_teacher, tail], -1)

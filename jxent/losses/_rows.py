@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 from .. import _numerics as num, _softmax as sm, checks
 from .._cross_entropy import cross_entropy
 from .._distributions import Labels, Logits, Probs
+from .._static import indices
 from ._arguments import (
     at_temperature,
     axes_from_the_end,
@@ -75,7 +76,7 @@ def rows_of(
     checks.check_class_axis(z, name="logits", caller=caller)
     k = z.shape[-1]
     if hard:
-        t, of_row = t.astype(jnp.int32), ()
+        t, of_row = indices(labels), ()
     else:
         t, of_row = t.astype(jnp.float32) if t.dtype == bool else t, (k,)
         t = classes_last(t, axes) if t.ndim >= -min(axes) else t[..., None][..., :0]

@@ -250,7 +250,8 @@ def _fenchel_young(
     p = _entmax(x, alpha)
     tsallis = jnp.sum(p * (1 - p ** (alpha - 1)), axis=-1) / (alpha * (alpha - 1))
     loss = jnp.sum(num.weigh(p, x - x_y), axis=-1) + tsallis
-    return jnp.where(valid, loss, jnp.nan)
+    # It is not negative, but by the rounding of its two terms.
+    return jnp.where(valid, jnp.maximum(loss, 0), jnp.nan)
 
 
 @_fenchel_young.defjvp
