@@ -387,7 +387,7 @@ def test_modes_have_names(monkeypatch):
             switch("on")
 
     def reimport():
-        loader = importlib.machinery.SourceFileLoader("checks_again", checks.__file__)
+        loader = importlib.machinery.SourceFileLoader("jxent.again", checks.__file__)
         spec = importlib.machinery.ModuleSpec(loader.name, loader)
         module = importlib.util.module_from_spec(spec)
         loader.exec_module(module)
