@@ -1,0 +1,209 @@
+"""Sums over the classes of logits that are never all there at once.
+
+A statistic of a row is a sum over its classes. Its value is found in one pass over tiles of
+the vocabulary, each of which is reduced before the next is made. Its slope is that of the
+summand, which one more pass makes anew, tile by tile, and turns at once into what it adds
+to every cotangent: no array of tokens × vocabulary, forward or backward.
+"""
+
+import dataclasses
+import functools
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+import jax
+import jax.numpy as jnp
+from jax.custom_derivatives import SymbolicZero
+from jaxtyping import Array, Int
+
+from ._linear_map import linear_map
+from ._sources import add_up, arrays_of, like, Source
+from ._tiles import fold, tile_width
+
+_S = TypeVar("_S")
+Rows = dict[str, Array]
+
+
+class Tile(NamedTuple):
+    """Some classes among all of them."""
+
+    first: Any  # the index of its first class, among those of all shards
+    width: int
+
+    def classes(self, like: Array) -> Int[Array, "*batch w"]:
+        """The index of the class of every logit of the tile."""
+        return self.first + jax.lax.broadcasted_iota(
+            jnp.int32, like.shape, like.ndim - 1
+        )
+
+
+class Statistic(Protocol[_S]):
+    """What to add up. Frozen and hashable: it is part of the program, not of the data."""
+
+    def of_tile(self, tile: Tile, logits: tuple[Array, ...], rows: Rows) -> _S:
+        """The statistic of a tile of classes, exactly."""
+        ...
+
+    def merge(self, a: _S, b: _S) -> _S:
+        """The statistic of the classes of both."""
+        ...
+
+    def across(self, a: _S, axis_name: str) -> _S:
+        """The statistic of the classes of all shards."""
+        ...
+
+    def terms(self, tile: Tile, logits: tuple[Array, ...], rows: Rows, total: _S) -> _S:
+        """What every class adds, with `total` for a constant: what is differentiated.
+
+        None for a part of the statistic that has no derivative.
+        """
+        ...
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
+def class_sum(
+    statistic: Statistic[_S],
+    axis_name: str | None,
+    block: int | None,
+    sources: tuple[Source, ...],
+    rows: Rows,
+) -> _S:
+    """The statistic of every row.
+
+    Args:
+      statistic: What to add up.
+      axis_name: The axis of a `shard_map` over which the classes are shared out.
+      block: How many classes to take at once; None for a default.
+      sources: Where the logits come from, all with the same classes.
+      rows: Whatever else the statistic depends on, one number per row each.
+    """
+    tiles = _Tiles.of(sources, rows, axis_name, block)
+
+    def of_tile(start, width):
+        logits = tuple(source.tile(start, width) for source in sources)
+        return statistic.of_tile(tiles.at(start, width), logits, rows)
+
+    def step(total, start, width):
+        return statistic.merge(total, of_tile(start, width))
+
+    total = fold(of_tile, step, tiles.size, tiles.width)
+    return total if axis_name is None else statistic.across(total, axis_name)
+
+
+@functools.partial(class_sum.defjvp, symbolic_zeros=True)
+def _class_sum_jvp(statistic, axis_name, block, primals, tangents):
+    # ∂ Σᵥ f(zᵥ, r) = Σᵥ f′(zᵥ, r) (żᵥ, ṙ):  linear in what made z, and its transpose is
+    # another loop. Both make the logits of a tile anew.
+    sources, rows = primals
+    total = class_sum(statistic, axis_name, block, sources, rows)
+    x = tuple(_moving(arrays_of(dot)) for dot in tangents[0]), _moving(tangents[1])
+    names = tuple(tuple(d) for d in x[0]), tuple(x[1])
+    slope = _Slope(statistic, axis_name, block, names)
+    fixed = sources, rows, jax.lax.stop_gradient(total)
+    sums = linear_map(slope.along, slope.transpose, fixed, x)
+    fill = lambda t, s: jnp.zeros_like(t) if s is None else s.astype(t.dtype)
+    return total, jax.tree.map(fill, total, sums)
+
+
+def _moving(dots: Rows) -> Rows:
+    """The tangents that are not zero."""
+    return {k: v for k, v in dots.items() if not isinstance(v, SymbolicZero)}
+
+
+class _Slope(NamedTuple):
+    statistic: Statistic
+    axis_name: str | None
+    block: int | None
+    names: tuple[tuple[tuple[str, ...], ...], tuple[str, ...]]  # of what moves
+
+    def along(self, fixed, moving):
+        """Σᵥ f′(zᵥ, r) (żᵥ, ṙ)"""
+        tiles = _Tiles.of(*fixed[:2], self.axis_name, self.block)
+
+        # The checkpoint is for derivatives of this: they are to make tiles anew as well.
+        @functools.partial(jax.checkpoint, static_argnums=1, prevent_cse=False)
+        def of_tile(start, width, fixed, moving):
+            sources, rows, total = fixed
+
+            def sums(parts, rows_now):
+                logits = tuple(
+                    dataclasses.replace(source, **now).tile(start, width)
+                    for source, now in zip(sources, parts, strict=True)
+                )
+                tile = tiles.at(start, width)
+                return self._sums(tile, logits, rows | rows_now, total)
+
+            return jax.jvp(sums, self._now(sources, rows), moving)[1]
+
+        def step(sofar, start, width):
+            return jax.tree.map(jnp.add, sofar, of_tile(start, width, fixed, moving))
+
+        first = lambda start, width: of_tile(start, width, fixed, moving)
+        sums = fold(first, step, tiles.size, tiles.width)
+        return sums if self.axis_name is None else jax.lax.psum(sums, self.axis_name)
+
+    def transpose(self, fixed, cts):
+        tiles = _Tiles.of(*fixed[:2], self.axis_name, self.block)
+
+        @functools.partial(jax.checkpoint, static_argnums=1, prevent_cse=False)
+        def of_tile(start, width, fixed, cts):
+            sources, rows, total = fixed
+            logits, pulls = zip(
+                *(
+                    source.pull(start, width, names)
+                    for source, names in zip(sources, self.names[0], strict=True)
+                ),
+                strict=True,
+            )
+            tile = tiles.at(start, width)
+            f = lambda logits, now: self._sums(tile, logits, rows | now, total)
+            _, back = jax.vjp(f, logits, self._now(sources, rows)[1])
+            ct_logits, ct_rows = back(cts)
+            found = tuple(
+                {name: pieces[name] for name in names}
+                for pull, ct, names in zip(pulls, ct_logits, self.names[0], strict=True)
+                for pieces in [pull(ct)]
+            )
+            return found, ct_rows
+
+        def step(sofar, start, width):
+            found, ct_rows = of_tile(start, width, fixed, cts)
+            totals = sofar[0] if sofar else [None] * len(found)
+            totals = tuple(
+                add_up(source, total, pieces, start)
+                for source, total, pieces in zip(fixed[0], totals, found, strict=True)
+            )
+            return totals, jax.tree.map(jnp.add, sofar[1], ct_rows) if sofar else ct_rows
+
+        first = lambda start, width: step(None, start, width)
+        found = fold(first, step, tiles.size, tiles.width)
+        return jax.tree.map(like, found, self._now(*fixed[:2]))
+
+    def _now(self, sources, rows):
+        """The values of what moves."""
+        of_sources = tuple(
+            {name: getattr(source, name) for name in names}
+            for source, names in zip(sources, self.names[0], strict=True)
+        )
+        return of_sources, {name: rows[name] for name in self.names[1]}
+
+    def _sums(self, tile, logits, rows, total):
+        terms = self.statistic.terms(tile, logits, rows, total)
+        return jax.tree.map(lambda x: jnp.sum(x, axis=-1), terms)
+
+
+class _Tiles(NamedTuple):
+    """The tiles of the classes that are here."""
+
+    size: int
+    width: int
+    offset: Any
+
+    @classmethod
+    def of(cls, sources, rows, axis_name, block):
+        size = sources[0].num_classes
+        offset = 0 if axis_name is None else size * jax.lax.axis_index(axis_name)
+        width = block or tile_width(max(s.num_rows for s in sources), size)
+        return cls(size, width, offset)
+
+    def at(self, start, width):
+        return Tile(self.offset + start, width)

@@ -1,0 +1,169 @@
+"""Where a tile of logits comes from, and where its cotangent goes."""
+
+import dataclasses
+import math
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from .. import _numerics as num
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Dense:
+    """An array with all of its classes, on its last axis."""
+
+    x: Float[Array, "*batch v"]
+
+    class_axis: ClassVar = {"x": -1}
+
+    @property
+    def num_classes(self) -> int:
+        return self.x.shape[-1]
+
+    @property
+    def num_rows(self) -> int:
+        return math.prod(self.x.shape[:-1])
+
+    def tile(self, start, width) -> Float[Array, "*batch w"]:
+        return num.at_least_float32(_take(self.x, start, width, -1))
+
+    def pull(self, start, width, names):
+        """A tile, and what turns its cotangent into those of the parts that made it."""
+        del names
+        return self.tile(start, width), lambda ct: {"x": ct}
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Linear:
+    """Logits that nobody has multiplied out.
+
+        z = cap(hidden · weight + bias) / temperature,     cap(u) = c tanh(u / c)
+
+    Products are taken in the dtype of `hidden`, and add up in float32 at least.
+    """
+
+    hidden: Float[Array, "*batch d"]
+    weight: Float[Array, "v d"] | Float[Array, "d v"]
+    bias: Float[Array, " v"] | None = None
+    temperature: Float[Array, ""] | None = None
+    softcap: float | None = dataclasses.field(default=None, metadata={"static": True})
+    vocab_axis: int = dataclasses.field(default=1, metadata={"static": True})
+
+    @property
+    def class_axis(self) -> dict[str, int]:
+        return {"weight": self.vocab_axis, "bias": 0}
+
+    @property
+    def num_classes(self) -> int:
+        return self.weight.shape[self.vocab_axis]
+
+    @property
+    def num_rows(self) -> int:
+        return math.prod(self.hidden.shape[:-1])
+
+    def tile(self, start, width) -> Float[Array, "*batch w"]:
+        u, _, b = self._product(start, width)
+        return self._finish(u, b, self.temperature)
+
+    def _product(self, start, width):
+        w = _take(self.weight, start, width, self.vocab_axis)
+        if w.dtype != self.hidden.dtype:
+            # Without the barrier, XLA converts a copy of the whole weight beforehand.
+            w = jax.lax.optimization_barrier(w).astype(self.hidden.dtype)
+        b = None if self.bias is None else _take(self.bias, start, width, 0)
+        return _dot(self.hidden, w, [-1], [1 - self.vocab_axis]), w, b
+
+    def _finish(self, u, b, temperature):
+        if b is not None:
+            u = u + jnp.broadcast_to(b.astype(u.dtype), u.shape)
+        if self.softcap is not None:
+            u = self.softcap * jnp.tanh(u / self.softcap)
+        if temperature is not None:
+            u = u / temperature.astype(u.dtype)
+        return u
+
+    def pull(self, start, width, names):
+        """A tile, and what turns its cotangent into those of the parts that made it."""
+        u, w, b = self._product(start, width)
+        z, back = jax.vjp(self._finish, u, b, self.temperature)
+
+        def pieces(ct):
+            du, db, dt = back(ct)
+            found = {"bias": db, "temperature": dt}
+            # The products are of the operands' dtype here too, or they would be slow.
+            du = du.astype(self.hidden.dtype)
+            if "hidden" in names:
+                found["hidden"] = _dot(du, w, [-1], [self.vocab_axis])
+            if "weight" in names:
+                rows = list(range(du.ndim - 1))
+                pair = (du, self.hidden) if self.vocab_axis == 0 else (self.hidden, du)
+                found["weight"] = _dot(*pair, rows, rows, self.weight.dtype)
+            return found
+
+        return z, pieces
+
+
+Source = Dense | Linear
+
+
+def arrays_of(source: Source) -> dict[str, Array]:
+    """The arrays that logits are made of, by name."""
+    fields = dataclasses.fields(source)
+    values = {f.name: getattr(source, f.name) for f in fields if not f.metadata}
+    return {name: x for name, x in values.items() if x is not None}
+
+
+def _take(x, start, width, axis):
+    if width == x.shape[axis]:
+        return x
+    return jax.lax.dynamic_slice_in_dim(x, start, width, axis)
+
+
+def _dot(a, b, a_axes, b_axes, dtype=None):
+    a_axes, b_axes = [i % a.ndim for i in a_axes], [i % b.ndim for i in b_axes]
+    return jax.lax.dot_general(
+        a,
+        b,
+        ((a_axes, b_axes), ((), ())),
+        preferred_element_type=dtype or num.accumulator(a.dtype),
+    )
+
+
+def add_up(
+    source: Source, total: dict[str, Array] | None, found: dict[str, Array], start
+) -> dict[str, Array]:
+    """Adds the cotangents that a tile has to those of the tiles before it."""
+    result = {}
+    for name, piece in found.items():
+        axis = source.class_axis.get(name)
+        if axis is None:
+            result[name] = piece if total is None else total[name] + piece
+        else:
+            array = getattr(source, name)
+            whole = jnp.zeros_like(array) if total is None else total[name]
+            piece = piece.astype(array.dtype)
+            if piece.shape == whole.shape:
+                result[name] = piece
+            else:
+                result[name] = jax.lax.dynamic_update_slice_in_dim(
+                    whole, piece, start, axis
+                )
+    return result
+
+
+def like(ct: Array, x: Array) -> Array:
+    """A cotangent as it has to be: of the dtype of `x`, and equal wherever `x` is."""
+    ct = ct.astype(x.dtype)
+    axes = tuple(sorted(_varying(ct) - _varying(x)))
+    return jax.lax.psum(ct, axes) if axes else ct
+
+
+def _varying(x: Array) -> frozenset[str]:
+    """The axes of a surrounding `shard_map` along which `x` differs."""
+    return getattr(jax.typeof(x), "vma", frozenset())
+
