@@ -15,6 +15,7 @@ from ._divergence import (
     kl_divergence as kl_divergence,
 )
 from ._entropy import entropy as entropy, perplexity as perplexity
+from ._linear_logits import LinearLogits as LinearLogits
 from ._reduce import Mean as Mean
 from .checks import checked as checked
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from . import _numerics as num, _softmax as sm
+from . import _numerics as num, _softmax as sm, _streamed as streamed
 from ._distributions import (
     admit_pair,
     BinaryLogits,
@@ -19,6 +19,7 @@ from ._distributions import (
     Labels,
     Logits,
 )
+from ._linear_logits import LinearLogits
 from ._tilt import difference, tilt
 
 
@@ -81,6 +82,8 @@ def cross_entropy(
 def mean_code_length(p: Distribution, q: Density) -> Float[Array, "*batch"]:
     """Cross-entropy in nats, of distributions that have been admitted."""
     match p, q:
+        case (LinearLogits(), _) | (_, LinearLogits()):
+            return streamed.cross_entropy(p, q)
         case Labels(), Logits():
             return _label_cross_entropy(q.data, p.data, p.smoothing)
         case _, BinaryLogits():

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from . import _numerics as num, _softmax as sm
+from . import _numerics as num, _softmax as sm, _streamed as streamed
 from ._cross_entropy import mean_code_length
 from ._distributions import (
     admit_pair,
@@ -20,6 +20,8 @@ from ._distributions import (
     Logits,
     Probs,
 )
+from ._linear_logits import LinearLogits
+from ._terms import bregman, log_bregman, skewed
 from ._tilt import difference, excess, softmaxes, tilt
 
 
@@ -79,20 +81,22 @@ def kl_divergence(
 
 @functools.partial(jax.jit, inline=True)
 def _kl_divergence(p: Distribution, q: Density) -> Float[Array, "*batch"]:
+    if isinstance(p, LinearLogits) or isinstance(q, LinearLogits):
+        return streamed.kl_divergence(p, q)
     if isinstance(p, Labels) and isinstance(q, Logits | BinaryLogits):
         if p.smoothing == 0:
             return mean_code_length(p, q)
     p = p.among(q)
     match p, q:
         case Probs(), Probs():
-            return jnp.sum(_bregman(*_with_difference(p, q)), axis=-1)
+            return jnp.sum(bregman(*_with_difference(p, q)), axis=-1)
         case BinaryProbs(), BinaryProbs():
-            return _of_both_events(_bregman, p, q)
+            return _of_both_events(bregman, p, q)
         case Logits(), Logits():
             return _softmax_kl(p.data, q.data)
         case BinaryLogits(), BinaryLogits():
             return _softmax_kl(p.two_class(), q.two_class())
-    terms = _log_bregman(*num.widen(p.probs(), p.log_probs(), q.log_probs()))
+    terms = log_bregman(*num.widen(p.probs(), p.log_probs(), q.log_probs()))
     return jnp.sum(terms, axis=-1)
 
 
@@ -148,7 +152,9 @@ def js_divergence(
 
 @functools.partial(jax.jit, inline=True, static_argnames="w")
 def _js_divergence(p: Distribution, q: Density, w: float) -> Float[Array, "*batch"]:
-    js = functools.partial(_skewed, w)
+    if isinstance(p, LinearLogits) or isinstance(q, LinearLogits):
+        return streamed.js_divergence(p, q, w)
+    js = functools.partial(skewed, w)
     p = p.among(q)
     match p, q:
         case BinaryProbs(), BinaryProbs():
@@ -181,105 +187,6 @@ def _of_both_events(term, p: BinaryProbs, q: BinaryProbs) -> Float[Array, "*batc
 def _softmaxes(a, b) -> tuple[Array, Array, Array]:
     a, b = num.widen(a, b)
     return softmaxes((a, b), tilt(*jax.lax.stop_gradient((a, b))))
-
-
-# Probabilities against probabilities.
-
-
-@jax.custom_jvp
-def _bregman(
-    p: Float[Array, "*shape"], q: Float[Array, "*shape"], d: Float[Array, "*shape"]
-) -> Float[Array, "*shape"]:
-    """`p log(p/q) − p + q`, never negative; `d` is q − p, with the digits that it has."""
-    # With s = d / (p + q), q/p = (1+s)/(1−s) and log(q/p) = 2 atanh(s) = 2s + 2s³ R(s²).
-    # Near p = q no logarithm is needed, whose rounding would be all of the result:
-    #     p log(p/q) + d = s (d − 2 p s² R(s²))
-    s = _relative(p, q, d)
-    near = s * (d - 2 * p * s * s * num.atanh_tail(jnp.clip(s, -1 / 3, 1 / 3)))
-    far = d + num.weigh(p, jnp.log(p / q))
-    return jnp.where(jnp.abs(s) <= 1 / 3, near, far)
-
-
-@functools.partial(_bregman.defjvp, symbolic_zeros=True)
-def _bregman_jvp(primals, tangents):
-    # ∂/∂p = log(p/q)  and  ∂/∂q = 1 − p/q = d/q, in which tiny stands in for 0.
-    (p, q, d), (p_dot, q_dot, _) = primals, tangents
-    value = _bregman(p, q, d)
-    along_p = p_dot, lambda p_dot: _log_ratio((p, q), d) * p_dot
-    along_q = q_dot, lambda q_dot: d * num.reciprocal(q) * q_dot
-    return value, num.tangent_of(value, along_p, along_q)
-
-
-@num.with_derivatives_of(lambda p, q: num.log(p) - num.log(q))
-def _log_ratio(args, d):
-    p, q = args
-    s = _relative(p, q, d)
-    near = -2 * s * (1 + s * s * num.atanh_tail(jnp.clip(s, -1 / 3, 1 / 3)))
-    far = jnp.log(jnp.maximum(p, num.tiny(p.dtype)) / jnp.maximum(q, num.tiny(q.dtype)))
-    return jnp.where(jnp.abs(s) <= 1 / 3, near, far)
-
-
-def _relative(p, q, d):
-    return d / jnp.where(p + q == 0, 1, p + q)
-
-
-@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _skewed(
-    w: float,
-    p: Float[Array, "*shape"],
-    q: Float[Array, "*shape"],
-    d: Float[Array, "*shape"],
-) -> Float[Array, "*shape"]:
-    """`w p log(p/m) + (1 − w) q log(q/m)`, m = w p + (1 − w) q; never negative."""
-    # m − p = (1 − w) d and m − q = −w d: as exact as d = q − p is.
-    m = w * p + (1 - w) * q
-    return w * _bregman(p, m, (1 - w) * d) + (1 - w) * _bregman(q, m, -w * d)
-
-
-@functools.partial(_skewed.defjvp, symbolic_zeros=True)
-def _skewed_jvp(w, primals, tangents):
-    # ∂/∂p = w log(p/m)  and  ∂/∂q = (1 − w) log(q/m): what m adds to the two cancels.
-    (p, q, d), (p_dot, q_dot, _) = primals, tangents
-    m = w * p + (1 - w) * q
-    by_p = w * _log_ratio((p, m), (1 - w) * d)
-    by_q = (1 - w) * _log_ratio((q, m), -w * d)
-    value = _skewed(w, p, q, d)
-    along_p = p_dot, lambda p_dot: by_p * p_dot
-    along_q = q_dot, lambda q_dot: by_q * q_dot
-    return value, num.tangent_of(value, along_p, along_q)
-
-
-# Probabilities against log-probabilities, and whatever else is mixed.
-
-
-@jax.custom_jvp
-def _log_bregman(
-    p: Float[Array, "*shape"],
-    log_p: Float[Array, "*shape"],
-    log_q: Float[Array, "*shape"],
-) -> Float[Array, "*shape"]:
-    """`p log(p/q) − p + q`, never negative; `log_p` is log p, with the digits it has."""
-    # With t = log(q/p):  p (eᵗ − 1 − t) near p = q, and  q − p (1 + t)  elsewhere.
-    t = num.finite_log(log_q) - num.finite_log(log_p)
-    near = p * num.expm1_minus(jnp.clip(t, -1, 1))
-    far = jnp.exp(log_q) - num.weigh(p, 1 + log_q - log_p)
-    return jnp.where(_near(t, log_q), near, far)
-
-
-@functools.partial(_log_bregman.defjvp, symbolic_zeros=True)
-def _log_bregman_jvp(primals, tangents):
-    # ∂/∂p = log(p/q) = −t, and tiny stands in for 0.  ∂/∂(log q) = q − p.
-    (p, log_p, log_q), (p_dot, _, log_q_dot) = primals, tangents
-    value = _log_bregman(p, log_p, log_q)
-    t = num.finite_log(log_q) - num.finite_log(log_p)
-    d = num.rise(p, jnp.exp(log_q), t)
-    along_p = p_dot, lambda p_dot: -t * p_dot
-    along_q = log_q_dot, lambda log_q_dot: d * log_q_dot
-    return value, num.tangent_of(value, along_p, along_q)
-
-
-def _near(t, log_q):
-    return (jnp.abs(t) <= 1) & (log_q > -jnp.inf)
 
 
 # Logits against logits.

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from . import _numerics as num, _softmax as sm
+from . import _numerics as num, _softmax as sm, _streamed as streamed
 from ._distributions import (
     admit_density,
     BinaryLogits,
@@ -16,6 +16,7 @@ from ._distributions import (
     Logits,
     Probs,
 )
+from ._linear_logits import LinearLogits
 
 
 def entropy(p: DensityLike, *, base: float | None = None) -> Float[Array, "*batch"]:
@@ -67,6 +68,8 @@ def entropy(p: DensityLike, *, base: float | None = None) -> Float[Array, "*batc
 @functools.partial(jax.jit, inline=True)
 def _entropy(p: Density) -> Float[Array, "*batch"]:
     match p:
+        case LinearLogits():
+            return streamed.entropy(p)
         case Logits():
             return _softmax_entropy(p.data)
         case BinaryLogits():

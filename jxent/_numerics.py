@@ -160,6 +160,18 @@ def _sigmoids_jvp(primals, tangents):
 
 
 @jax.custom_jvp
+def softplus(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """`log(1 + eˣ)`"""
+    return jnp.maximum(x, 0) + jnp.log1p(jnp.exp(-jnp.abs(x)))
+
+
+@softplus.defjvp
+def _softplus_jvp(primals, tangents):
+    (x,), (x_dot,) = primals, tangents
+    return softplus(x), sigmoids(x)[0] * x_dot
+
+
+@jax.custom_jvp
 def weigh(
     p: Float[Array, "*shape"], f: Float[Array, "*shape"]
 ) -> Float[Array, "*shape"]:

@@ -25,7 +25,7 @@ class LogSum(NamedTuple):
 
 def log_sum(z: Float[Array, "*batch k"]) -> LogSum:
     top = jnp.max(z, axis=-1)
-    e = jnp.exp(z - finite(top)[..., None])
+    e = exp_from(top, z)
     # Several classes may share the top; then the plain sum has all of its digits.
     total = jnp.sum(e, axis=-1)
     below = jnp.sum(jnp.where(z == top[..., None], 0, e), axis=-1)
@@ -60,3 +60,10 @@ def across(a: LogSum, axis_name: str) -> LogSum:
 def finite(top: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """`top`, or any finite number where there is no possible class."""
     return jnp.where(top == -jnp.inf, 0, top)
+
+
+def exp_from(
+    top: Float[Array, "*batch"], z: Float[Array, "*batch k"]
+) -> Float[Array, "*batch k"]:
+    """`exp(zⱼ − top)`"""
+    return jnp.exp(z - finite(top)[..., None])

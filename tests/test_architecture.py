@@ -10,9 +10,10 @@ import jxent
 
 ROOT = Path(jxent.__file__).parent
 FLOORS = [
-    {"_numerics", "_softmax", "_static", "_tilt"},
-    {"checks"},
+    {"_numerics", "_online", "_softmax", "_static", "_terms", "_tilt"},
+    {"checks", "_linear"},
     {"_distributions"},
+    {"_linear_logits", "_streamed"},
     {"_entropy", "_cross_entropy", "_divergence", "_reduce"},
     {"losses"},
     {"__init__"},

@@ -54,7 +54,7 @@ class Statistic(Protocol[_S]):
     def terms(self, tile: Tile, logits: tuple[Array, ...], rows: Rows, total: _S) -> _S:
         """What every class adds, with `total` for a constant: what is differentiated.
 
-        None for a part of the statistic that has no derivative.
+        `FIXED` for a part of the statistic that has no derivative.
         """
         ...
 
@@ -76,7 +76,7 @@ def class_sum(
       sources: Where the logits come from, all with the same classes.
       rows: Whatever else the statistic depends on, one number per row each.
     """
-    tiles = _Tiles.of(sources, rows, axis_name, block)
+    tiles = _Tiles.of(sources, axis_name, block)
 
     def of_tile(start, width):
         logits = tuple(source.tile(start, width) for source in sources)
@@ -117,7 +117,7 @@ class _Slope(NamedTuple):
 
     def along(self, fixed, moving):
         """Σᵥ f′(zᵥ, r) (żᵥ, ṙ)"""
-        tiles = _Tiles.of(*fixed[:2], self.axis_name, self.block)
+        tiles = _Tiles.of(fixed[0], self.axis_name, self.block)
 
         # The checkpoint is for derivatives of this: they are to make tiles anew as well.
         @functools.partial(jax.checkpoint, static_argnums=1, prevent_cse=False)
@@ -142,7 +142,7 @@ class _Slope(NamedTuple):
         return sums if self.axis_name is None else jax.lax.psum(sums, self.axis_name)
 
     def transpose(self, fixed, cts):
-        tiles = _Tiles.of(*fixed[:2], self.axis_name, self.block)
+        tiles = _Tiles.of(fixed[0], self.axis_name, self.block)
 
         @functools.partial(jax.checkpoint, static_argnums=1, prevent_cse=False)
         def of_tile(start, width, fixed, cts):
@@ -172,7 +172,9 @@ class _Slope(NamedTuple):
                 add_up(source, total, pieces, start)
                 for source, total, pieces in zip(fixed[0], totals, found, strict=True)
             )
-            return totals, jax.tree.map(jnp.add, sofar[1], ct_rows) if sofar else ct_rows
+            return totals, jax.tree.map(
+                jnp.add, sofar[1], ct_rows
+            ) if sofar else ct_rows
 
         first = lambda start, width: step(None, start, width)
         found = fold(first, step, tiles.size, tiles.width)
@@ -199,7 +201,7 @@ class _Tiles(NamedTuple):
     offset: Any
 
     @classmethod
-    def of(cls, sources, rows, axis_name, block):
+    def of(cls, sources, axis_name, block):
         size = sources[0].num_classes
         offset = 0 if axis_name is None else size * jax.lax.axis_index(axis_name)
         width = block or tile_width(max(s.num_rows for s in sources), size)

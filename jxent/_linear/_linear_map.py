@@ -87,8 +87,7 @@ def _jvp(primals, tangents, *, jaxpr, apply, transpose, num_fixed):
 
         values, dots = [primals[i] for i in moving], [tangents[i] for i in moving]
         terms.append(jax.jvp(at, values, dots)[1])
-    y_dot = [sum(parts[1:], parts[0]) for parts in zip(*terms, strict=True)]
-    return y, y_dot or [ad.Zero.from_primal_value(v) for v in y]
+    return y, [sum(parts[1:], parts[0]) for parts in zip(*terms, strict=True)]
 
 
 def _transpose(y, *args, jaxpr, apply, transpose, num_fixed):
@@ -107,7 +106,8 @@ def _batch(args, axes, *, jaxpr, apply, transpose, num_fixed):
     sizes = {a.shape[i] for a, i in zip(args, axes, strict=True) if i is not None}
     (size,) = sizes
     x = [
-        jax.numpy.broadcast_to(a, (size, *a.shape)) if i is None
+        jax.numpy.broadcast_to(a, (size, *a.shape))
+        if i is None
         else jax.numpy.moveaxis(a, i, 0)
         for a, i in zip(args[num_fixed:], axes_x, strict=True)
     ]

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from .. import _numerics as num
 
@@ -35,6 +35,38 @@ class Dense:
         """A tile, and what turns its cotangent into those of the parts that made it."""
         del names
         return self.tile(start, width), lambda ct: {"x": ct}
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class OneHot:
+    """The probabilities of labels, of which some mass is spread over all classes."""
+
+    label: Int[Array, "*batch"]
+    smoothing: float = dataclasses.field(metadata={"static": True})
+    num_classes: int = dataclasses.field(metadata={"static": True})
+    axis_name: str | None = dataclasses.field(metadata={"static": True})
+
+    class_axis: ClassVar = {}
+
+    @property
+    def num_rows(self) -> int:
+        return math.prod(self.label.shape)
+
+    def tile(self, start, width) -> Float[Array, "*batch w"]:
+        k, first, s = self.num_classes, start, self.smoothing
+        if self.axis_name is not None:
+            first = first + k * jax.lax.axis_index(self.axis_name)
+            k = k * jax.lax.axis_size(self.axis_name)
+        shape = (*self.label.shape, width)
+        classes = first + jax.lax.broadcasted_iota(jnp.int32, shape, len(shape) - 1)
+        valid = jnp.where((0 <= self.label) & (self.label < k), 1, jnp.nan)
+        hot = classes == self.label[..., None]
+        p = jnp.where(hot, 1 - s + s / k, s / k) * valid[..., None]
+        return p.astype(jnp.float32)
+
+    def pull(self, start, width, names):
+        return self.tile(start, width), lambda ct: {}
 
 
 @jax.tree_util.register_dataclass
@@ -82,7 +114,8 @@ class Linear:
         if b is not None:
             u = u + jnp.broadcast_to(b.astype(u.dtype), u.shape)
         if self.softcap is not None:
-            u = self.softcap * jnp.tanh(u / self.softcap)
+            capped = self.softcap * jnp.tanh(u / self.softcap)
+            u = jnp.where(u == -jnp.inf, u, capped)  # which no cap makes possible
         if temperature is not None:
             u = u / temperature.astype(u.dtype)
         return u
@@ -108,7 +141,7 @@ class Linear:
         return z, pieces
 
 
-Source = Dense | Linear
+Source = Dense | OneHot | Linear
 
 
 def arrays_of(source: Source) -> dict[str, Array]:
@@ -166,4 +199,3 @@ def like(ct: Array, x: Array) -> Array:
 def _varying(x: Array) -> frozenset[str]:
     """The axes of a surrounding `shard_map` along which `x` differs."""
     return getattr(jax.typeof(x), "vma", frozenset())
-

@@ -10,8 +10,8 @@ _C = TypeVar("_C")
 
 
 def tile_width(num_rows: int, num_classes: int) -> int:
-    """How many classes to take at once: 64 MiB of float32 logits, or 512 classes."""
-    width = (64 << 20) // (4 * max(num_rows, 1))
+    """How many classes to take at once: 16 MiB of float32 logits, 512 to 4096 classes."""
+    width = (16 << 20) // (4 * max(num_rows, 1))
     width = min(max(width // 128 * 128, 512), 4096)
     return min(width, num_classes)
 
@@ -36,4 +36,3 @@ def fold(
     if size % width:
         carry = step(carry, whole * width, size % width)
     return carry
-

@@ -1,0 +1,176 @@
+"""The measures of distributions of which one is `LinearLogits`, tile by tile."""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from . import _numerics as num
+from ._distributions import Density, Distribution, Labels, Logits, LogProbs
+from ._linear import (
+    ChoiceOf,
+    class_sum,
+    Dense,
+    Linear,
+    LogSumsOf,
+    MomentOf,
+    OneHot,
+    PairOf,
+    SpreadOf,
+    Together,
+)
+from ._linear_logits import LinearLogits
+from ._terms import log_bregman, skewed
+
+
+def source(q: LinearLogits) -> Linear:
+    """Where the logits come from, in arrays."""
+    temperature = q.temperature
+    if temperature is not None:
+        temperature = jnp.asarray(temperature, num.accumulator(q.data.dtype))
+    bias = None if q.bias is None else jnp.asarray(q.bias)
+    weight = jnp.asarray(q.weight)
+    return Linear(q.data, weight, bias, temperature, q.softcap, q.vocab_axis)
+
+
+def entropy(p: LinearLogits) -> Float[Array, "*batch"]:
+    spread = class_sum(SpreadOf(), p.axis_name, p.block_size, (source(p),), {})
+    return entropy_from(spread)
+
+
+def entropy_from(spread) -> Float[Array, "*batch"]:
+    # H = −log p_top + Σ pⱼ (top − zⱼ): no term is negative, so no digit is lost.
+    others = spread.total.others
+    h = jnp.log1p(others) + spread.below / (1 + others)
+    return jnp.where(spread.total.top == -jnp.inf, jnp.nan, h)
+
+
+def surprise_from(
+    choice, label: Int[Array, "*batch"], k: int
+) -> Float[Array, "*batch"]:
+    """−log p of the label; NaN for one that is no class, in its slope too."""
+    # −log p_y = log(1 + Σ_{j ≠ y} exp(zⱼ − z_y)), with nothing subtracted from 1.
+    rest = choice.rest
+    odds = (rest.top - choice.at_label) + jnp.log1p(rest.others)
+    valid = (0 <= label) & (label < k)
+    return num.softplus(odds) * jnp.where(valid, 1, jnp.nan).astype(odds.dtype)
+
+
+def log_loss(y: Labels, q: LinearLogits) -> Float[Array, "*batch"]:
+    statistics = (ChoiceOf(), MomentOf()) if y.smoothing else (ChoiceOf(),)
+    statistic, rows = Together(statistics), {"label": y.data}
+    found = class_sum(statistic, q.axis_name, q.block_size, (source(q),), rows)
+    k = q.num_classes
+    nats = surprise_from(found[0], y.data, k)
+    if y.smoothing:
+        # The mean of −log pⱼ = loss + (z_y − zⱼ) over all classes. For z_y = −inf the loss
+        # is infinite as it is.
+        z_y = found[0].at_label
+        step = jnp.where(z_y == -jnp.inf, 0, z_y - found[1] / k)
+        nats = nats + y.smoothing * step
+    return nats
+
+
+def cross_entropy(p: Distribution, q: Density) -> Float[Array, "*batch"]:
+    if isinstance(p, Labels) and isinstance(q, LinearLogits):
+        return log_loss(p, q)
+    sums, a, b = _sums(_code_length, p, q)
+    # Σ p (−log q) of p = p̂ / (1 + α) and q = q̂ / (1 + β), with U = Σ p̂ (−log q̂):
+    #     U / (1 + α) + Σ p log(1 + β)
+    mass = 1 if _normalised(p) else sums.p
+    return sums.value / (1 + a) + mass * jnp.log1p(b)
+
+
+def kl_divergence(p: Distribution, q: Density) -> Float[Array, "*batch"]:
+    if isinstance(p, Labels) and p.smoothing == 0:
+        return cross_entropy(p, q)
+    sums, a, b = _sums(_bregman, p, q)
+    # Likewise, with U = Σ p̂ log(p̂ / q̂) − p̂ + q̂, whose last two sums are α − β apart:
+    #     (U + α − β) / (1 + α) − log(1 + α) + log(1 + β)
+    return (sums.value + (a - b)) / (1 + a) - jnp.log1p(a) + jnp.log1p(b)
+
+
+def js_divergence(p: Distribution, q: Density, w: float) -> Float[Array, "*batch"]:
+    sources, axis_name, block = _sources(p, q)
+    normal = _log_sums(p, q)
+    statistic = PairOf((_kind(p), _kind(q)), functools.partial(_skewed, w))
+    return class_sum(statistic, axis_name, block, sources, normal)
+
+
+class _Sums(NamedTuple):
+    value: Float[Array, "*batch"]
+    p: Float[Array, "*batch"]
+    q: Float[Array, "*batch"]
+
+
+def _code_length(p, log_p, q, log_q):
+    return _Sums(num.weigh(p, -log_q), p, q)
+
+
+def _bregman(p, log_p, q, log_q):
+    return _Sums(log_bregman(p, log_p, log_q), p, q)
+
+
+def _skewed(w, p, log_p, q, log_q):
+    t = num.finite_log(log_q) - num.finite_log(log_p)
+    return skewed(w, p, q, num.rise(p, q, t))
+
+
+def _sums(f, p, q):
+    """`Σ f` of both, once normalised; and by how far α and β the normalisers are off.
+
+    They are not off at all: α = β = 0, but their slopes are those of Σ p̂ and Σ q̂. So one
+    more pass makes all of the gradient, that of the normalisers too.
+    """
+    sources, axis_name, block = _sources(p, q)
+    rows = jax.lax.stop_gradient(_log_sums(p, q))
+    statistic = PairOf((_kind(p), _kind(q)), f)
+    sums = class_sum(statistic, axis_name, block, sources, rows)
+    off = lambda x: x - jax.lax.stop_gradient(x)
+    a = off(sums.p) if _normalised(p) else jnp.zeros_like(sums.p)
+    b = off(sums.q) if _normalised(q) else jnp.zeros_like(sums.q)
+    return sums, a, b
+
+
+def _log_sums(p, q):
+    """The normalisers of those that are logits."""
+    named = {"p": p, "q": q}
+    logits = {name: d for name, d in named.items() if _normalised(d)}
+    sources, axis_name, block = _sources(p, q)
+    which = [i for i, name in enumerate(named) if name in logits]
+    found = class_sum(
+        LogSumsOf(), axis_name, block, tuple(sources[i] for i in which), {}
+    )
+    rows = {}
+    for name, log_sum in zip(logits, found, strict=True):
+        rows |= {f"{name} top": log_sum.top, f"{name} others": log_sum.others}
+    return rows
+
+
+def _sources(p, q):
+    linear = [d for d in (p, q) if isinstance(d, LinearLogits)]
+    axis_name = linear[0].axis_name
+    blocks = [d.block_size for d in linear if d.block_size is not None]
+    sources = []
+    for d, partner in ((p, q), (q, p)):
+        if isinstance(d, LinearLogits):
+            sources.append(source(d))
+        elif isinstance(d, Labels):
+            sources.append(
+                OneHot(d.data, d.smoothing, source(partner).num_classes, axis_name)
+            )
+        else:
+            sources.append(Dense(d.data))
+    return tuple(sources), axis_name, min(blocks, default=None)
+
+
+def _kind(d):
+    if isinstance(d, LinearLogits | Logits):
+        return "logits"
+    return "logs" if isinstance(d, LogProbs) else "probs"
+
+
+def _normalised(d):
+    return _kind(d) == "logits"
