@@ -11,7 +11,6 @@ from jaxtyping import Array, Float, Int
 from .. import _numerics as num, _online as online
 from .._online import LogSum
 
-
 FIXED: Any = None  # the term of what has no derivative
 
 
