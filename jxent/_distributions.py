@@ -17,6 +17,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
 from . import _numerics as num, _softmax as sm, checks
+from ._pytree import pytree
 from ._static import check_float, check_labels_dtype, indices, integers
 
 
@@ -69,7 +70,7 @@ class Density(Distribution):
 
 
 @final
-@jax.tree_util.register_dataclass
+@pytree
 @dataclasses.dataclass(frozen=True)
 class Probs(Density):
     """Probabilities, the last axis the classes. What a bare float array means.
@@ -102,7 +103,7 @@ class Probs(Density):
 
 
 @final
-@jax.tree_util.register_dataclass
+@pytree
 @dataclasses.dataclass(frozen=True)
 class LogProbs(Density):
     """Log-probabilities, in nats, the last axis the classes.
@@ -138,7 +139,7 @@ class LogProbs(Density):
 
 
 @final
-@jax.tree_util.register_dataclass
+@pytree
 @dataclasses.dataclass(frozen=True)
 class Logits(Density):
     """Unnormalised log-probabilities, the last axis the classes.
@@ -175,7 +176,7 @@ class Logits(Density):
 
 
 @final
-@jax.tree_util.register_dataclass
+@pytree
 @dataclasses.dataclass(frozen=True)
 class Labels(Distribution):
     """Classes known by their index: all of the probability on class `y`.
@@ -243,7 +244,7 @@ class Labels(Distribution):
 
 
 @final
-@jax.tree_util.register_dataclass
+@pytree
 @dataclasses.dataclass(frozen=True)
 class BinaryProbs(Density):
     """The probability of one event, in [0, 1]. Elementwise: there is no class axis.
@@ -287,7 +288,7 @@ class BinaryProbs(Density):
 
 
 @final
-@jax.tree_util.register_dataclass
+@pytree
 @dataclasses.dataclass(frozen=True)
 class BinaryLogits(Density):
     """The logit of one event. Elementwise: there is no class axis.

@@ -3,16 +3,16 @@
 import dataclasses
 from typing import final
 
-import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Num
 
 from . import _numerics as num
+from ._pytree import pytree
 
 
 @final
-@jax.tree_util.register_dataclass
+@pytree
 @dataclasses.dataclass(frozen=True)
 class Mean:
     """A weighted mean, kept as the total and the weight that it is divided by.

@@ -38,6 +38,7 @@ from jax.experimental import checkify
 from jax.typing import ArrayLike
 from jaxtyping import Array
 
+from ._pytree import pytree
 from ._static import check_class_axis, check_float, check_labels_dtype, indices
 
 _P = ParamSpec("_P")
@@ -333,7 +334,7 @@ def _report(x: Array, claim: _Claim) -> "_Report":
     return _Report(jnp.any(rows), index, entry, value, facts, claim)
 
 
-@jax.tree_util.register_dataclass
+@pytree
 @dataclass(frozen=True)
 class _Report:
     """The first flaw, as data for compiled code to carry; formatted, its message."""

@@ -10,8 +10,13 @@ import jxent
 
 ROOT = Path(jxent.__file__).parent
 FLOORS = [
+<<<<<<< HEAD
     {"_numerics", "_online", "_softmax", "_static", "_terms", "_tilt"},
     {"checks", "_linear"},
+=======
+    {"_numerics", "_pytree", "_softmax", "_static", "_tilt"},
+    {"checks"},
+>>>>>>> main
     {"_distributions"},
     {"_linear_logits", "_streamed"},
     {"_entropy", "_cross_entropy", "_divergence", "_reduce"},

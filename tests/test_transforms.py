@@ -1,5 +1,7 @@
 """Every transform of JAX gives the same numbers, and costs no more than it has to."""
 
+import dataclasses
+import itertools
 import re
 
 import jax
@@ -197,11 +199,6 @@ def test_shards_of_the_batch_need_no_communication(f):
     close(compiled(*jax.device_put((Z, A), jax.NamedSharding(mesh, spec))), f(Z, A))
 
 
-@pytest.mark.skipif(
-    jax.__version_info__ < (0, 11),
-    reason="comes out wrong now and then on jax 0.10 with several CPU devices, never "
-    "on 0.12; the cause is not known",
-)
 @each_measure
 def test_float64_is_computed_in_float64(f):
     with jax.enable_x64(True):
@@ -234,6 +231,38 @@ def test_arrays_of_every_kind_mean_the_same(as_input):
     labels = jxent.cross_entropy(Labels([1]), Logits(as_input(q)))
     expected = jxent.cross_entropy(Labels(jnp.array([1])), Logits(jnp.array(q)))
     np.testing.assert_array_equal(labels, expected)
+
+
+def test_the_structure_of_a_pytree_knows_its_class():
+    """Or else `jit` takes one class for another, now and then."""
+
+    @jax.tree_util.register_dataclass
+    @dataclasses.dataclass
+    class Foreign:
+        p: float
+
+    @jax.tree_util.register_dataclass
+    @dataclasses.dataclass
+    class ForeignPair:
+        total: float
+        weight: float
+
+    one = [Probs, LogProbs, Logits, BinaryProbs, BinaryLogits, Foreign]
+    trees = [kind(0.5) for kind in one] + [Labels(1), Labels(1, smoothing=0.5)]
+    trees += [jxent.Mean(1.0, 2.0), ForeignPair(1.0, 2.0)]
+    for a, b in itertools.combinations(map(jax.tree.structure, trees), 2):
+        assert a != b
+
+
+@pytest.mark.parametrize("tree", [Probs(0.5), Labels(1, 0.5), jxent.Mean(1.0, 2.0)])
+def test_pytrees_are_rebuilt_and_their_leaves_have_names(tree):
+    leaves, structure = jax.tree.flatten(tree)
+    assert jax.tree.unflatten(structure, leaves) == tree
+    paths, same = jax.tree_util.tree_flatten_with_path(tree)
+    assert same == structure
+    names = {Probs: [".p"], Labels: [".y"], jxent.Mean: [".total", ".weight"]}
+    assert [jax.tree_util.keystr(path) for path, _ in paths] == names[type(tree)]
+    assert [leaf for _, leaf in paths] == leaves
 
 
 def test_scalars_do_not_leak_weak_types():
