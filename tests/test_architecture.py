@@ -10,13 +10,8 @@ import jxent
 
 ROOT = Path(jxent.__file__).parent
 FLOORS = [
-<<<<<<< HEAD
-    {"_numerics", "_online", "_softmax", "_static", "_terms", "_tilt"},
+    {"_numerics", "_online", "_pytree", "_softmax", "_static", "_terms", "_tilt"},
     {"checks", "_linear"},
-=======
-    {"_numerics", "_pytree", "_softmax", "_static", "_tilt"},
-    {"checks"},
->>>>>>> main
     {"_distributions"},
     {"_linear_logits", "_streamed"},
     {"_entropy", "_cross_entropy", "_divergence", "_reduce"},
