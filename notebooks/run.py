@@ -34,6 +34,7 @@ def run(path: Path) -> nbformat.NotebookNode:
         notebook,
         timeout=300,
         record_timing=False,
+        coalesce_streams=True,
         resources={"metadata": {"path": str(HERE)}},
         extra_arguments=["--log-level=ERROR"],
     ).execute()
