@@ -23,4 +23,6 @@ def test_outputs_are_those_of_one_clean_run(path):
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_the_readme_leads_to_it(path):
-    assert f"(notebooks/{path.name})" in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"(notebooks/{path.name})" in (ROOT / "README.md").read_text(
+        encoding="utf-8"
+    )
