@@ -54,7 +54,7 @@ def warnings(notebook: nbformat.NotebookNode) -> list[str]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Runs the notebooks.")
     parser.add_argument("notebooks", nargs="*", type=Path)
     parser.add_argument("--save", action="store_true", help="store the outputs")
     arguments = parser.parse_args()
