@@ -10,7 +10,7 @@ import jxent
 
 ROOT = Path(jxent.__file__).parent
 FLOORS = [
-    {"_numerics", "_softmax", "_static", "_tilt"},
+    {"_mesh", "_numerics", "_softmax", "_static", "_tilt"},
     {"checks"},
     {"_distributions"},
     {"_entropy", "_cross_entropy", "_divergence", "_reduce"},
