@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from . import _numerics as num, _softmax as sm, _streamed as streamed
+from . import _mesh as mesh, _numerics as num, _softmax as sm, _streamed as streamed
 from ._distributions import (
     admit_pair,
     BinaryLogits,
@@ -130,7 +130,7 @@ def _label_value(z, y, smoothing):
     # −log p_y = log(1 + Σ_{j ≠ y} exp(zⱼ − z_y)), measured from the largest other logit:
     # nothing is subtracted from 1, and a confidently right label keeps its small loss.
     valid = (0 <= y) & (y < z.shape[-1])
-    z_y = jnp.take_along_axis(z, jnp.where(valid, y, 0)[..., None], axis=-1)
+    z_y = mesh.pick(z, jnp.where(valid, y, 0)[..., None])
     # Not before: a gather from the float32 logits would have XLA store them.
     z, z_y = num.at_least_float32(z), num.at_least_float32(z_y)
     rest = sm.rest_of(z, sm.at_class(y, z))
@@ -170,7 +170,7 @@ def _log_loss(log_q, y, smoothing):
     valid = (0 <= y) & (y < log_q.shape[-1])
     log_q = log_q * jnp.where(valid, 1, jnp.nan)[..., None].astype(log_q.dtype)
     at_y = jnp.where(valid, y, 0)[..., None]
-    nats = -jnp.take_along_axis(log_q, at_y, axis=-1)[..., 0]
+    nats = -mesh.pick(log_q, at_y)[..., 0]
     if smoothing:
         nats = (1 - smoothing) * nats - smoothing * jnp.mean(log_q, axis=-1)
     return nats

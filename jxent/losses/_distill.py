@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
-from .. import _numerics as num, checks
+from .. import _mesh as mesh, _numerics as num, checks
 from .._distributions import Logits
 from .._divergence import js_divergence, kl_divergence
 from .._static import indices
@@ -166,6 +166,12 @@ def _classes_of(classes: Any, shape: tuple[int, ...], k: int, kept: Any, caller:
     return classes
 
 
+def _others(z: Float[Array, "*batch k"], classes: Int[Array, "*batch m"]) -> Array:
+    """False at `classes`, True elsewhere."""
+    every = jnp.ones(z.shape, bool)
+    return jnp.put_along_axis(every, classes, False, axis=-1, inplace=False)
+
+
 def _with_tail(
     student: Float[Array, "*batch k"],
     log_teacher: Float[Array, "*batch m"],
@@ -176,11 +182,9 @@ def _with_tail(
     k = student.shape[-1]
     valid = (0 <= classes) & (classes < k)
     at = jnp.where(valid, classes, 0)
-    told = jnp.put_along_axis(
-        jnp.zeros(student.shape, bool), at, True, axis=-1, inplace=False
-    )
-    rest = jax.nn.logsumexp(student, axis=-1, keepdims=True, where=~told)
-    known = jnp.where(valid, jnp.take_along_axis(student, at, axis=-1), jnp.nan)
+    untold = mesh.partitioned(_others, student, at, out=mesh.layout(student))
+    rest = jax.nn.logsumexp(student, axis=-1, keepdims=True, where=untold)
+    known = jnp.where(valid, mesh.pick(student, at), jnp.nan)
     left = 1 - jnp.sum(jnp.exp(log_teacher), axis=-1, keepdims=True)
     # What rounding leaves of a teacher who has told all is no mass to be found missing.
     rounding = log_teacher.shape[-1] * float(jnp.finfo(left.dtype).eps)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
-from .. import _numerics as num, _softmax as sm, checks
+from .. import _mesh as mesh, _numerics as num, _softmax as sm, checks
 from .._cross_entropy import cross_entropy
 from .._distributions import Labels, Logits, Probs
 from .._static import indices
@@ -98,7 +98,7 @@ def rows_of(
         kept = both(kept, t != ignore_index)
     if weights is not None and hard and not label_smoothing:
         # A weight of 0 removes a row, but does not hide a label that is no class.
-        counts = jnp.take(weights, t, mode="clip") != 0
+        counts = mesh.pick_each(weights, t) != 0
         kept = both(kept, counts | (t < 0) | (t >= k))
     if kept is not None:
         z = jnp.where(kept[..., None], z, 0)
@@ -155,7 +155,7 @@ def expected(
     cost = measured(cross_entropy, p, q)
     loss = cost if f is None else f(cost)
     if weights is not None:
-        w_y = jnp.take(weights, p.data, mode="clip")
+        w_y = mesh.pick_each(weights, p.data)
         valid = (0 <= p.data) & (p.data < q.num_classes)
         loss = num.weigh(jnp.where(valid, w_y, jnp.nan), loss)
     if not s:
@@ -212,7 +212,7 @@ def logit_of(
 ) -> Float[Array, "*batch"]:
     """The logit of class `y` in every row, or of some class if that is none."""
     at_y = jnp.clip(y, 0, z.shape[-1] - 1)[..., None]
-    return jnp.take_along_axis(z, at_y, axis=-1)[..., 0]
+    return mesh.pick(z, at_y)[..., 0]
 
 
 @logit_of.defjvp

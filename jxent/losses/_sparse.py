@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
-from .. import _numerics as num, _softmax as sm, checks
+from .. import _mesh as mesh, _numerics as num, _softmax as sm, checks
 from ._arguments import common_batch, FloatLike, TargetLike, Where
 from ._rows import rows_of
 
@@ -246,7 +246,7 @@ def _fenchel_young(
 ) -> Float[Array, "*batch"]:
     # Ω(p) = −Σ (p − p^α) / (α (α − 1)), Tsallis's entropy of order α over α, is 0 at e_y.
     valid = (0 <= y) & (y < x.shape[-1])
-    x_y = jnp.take_along_axis(x, jnp.where(valid, y, 0)[..., None], axis=-1)
+    x_y = mesh.pick(x, jnp.where(valid, y, 0)[..., None])
     p = _entmax(x, alpha)
     tsallis = jnp.sum(p * (1 - p ** (alpha - 1)), axis=-1) / (alpha * (alpha - 1))
     loss = jnp.sum(num.weigh(p, x - x_y), axis=-1) + tsallis
@@ -266,6 +266,21 @@ def _fenchel_young_jvp(alpha, primals, tangents):
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
 def _entmax(x: Float[Array, "*batch k"], alpha: float) -> Float[Array, "*batch k"]:
+    project = functools.partial(_projection, alpha)
+    return mesh.partitioned(project, x, out=mesh.layout(x))
+
+
+@_entmax.defjvp
+def _entmax_jvp(alpha, primals, tangents):
+    # ∂pᵢ = sᵢ (ẋᵢ − Σ s ẋ / Σ s) with s = p^(2 − α), and 0 where p is.
+    (x,), (x_dot,) = primals, tangents
+    p = _entmax(x, alpha)
+    s = (p > 0).astype(p.dtype) if alpha == 2 else jnp.sqrt(p)
+    centre = jnp.sum(s * x_dot, axis=-1, keepdims=True)
+    return p, s * (x_dot - centre / jnp.sum(s, axis=-1, keepdims=True))
+
+
+def _projection(alpha: float, x: Float[Array, "*batch k"]) -> Float[Array, "*batch k"]:
     # p = max(u − τ, 0)^(1 / (α − 1)) with u = (α − 1) x, for α = 2 or 3/2. Scores more
     # than 1 below the leader have p = 0, so that u may as well end there, −inf too.
     u = (alpha - 1) * (x - jnp.max(x, axis=-1, keepdims=True))
@@ -285,13 +300,3 @@ def _entmax(x: Float[Array, "*batch k"], alpha: float) -> Float[Array, "*batch k
     tau = jnp.take_along_axis(tau, size - 1, axis=-1)
     p = jnp.maximum(u - tau, 0)
     return p if alpha == 2 else p * p
-
-
-@_entmax.defjvp
-def _entmax_jvp(alpha, primals, tangents):
-    # ∂pᵢ = sᵢ (ẋᵢ − Σ s ẋ / Σ s) with s = p^(2 − α), and 0 where p is.
-    (x,), (x_dot,) = primals, tangents
-    p = _entmax(x, alpha)
-    s = (p > 0).astype(p.dtype) if alpha == 2 else jnp.sqrt(p)
-    centre = jnp.sum(s * x_dot, axis=-1, keepdims=True)
-    return p, s * (x_dot - centre / jnp.sum(s, axis=-1, keepdims=True))

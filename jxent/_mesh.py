@@ -1,0 +1,35 @@
+"""Indexing, on meshes too: what Explicit axes refuse is left to XLA's partitioner."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Int, Shaped
+
+
+def pick(
+    x: Shaped[Array, "*batch k"], at: Int[Array, "*batch m"]
+) -> Shaped[Array, "*batch m"]:
+    """The entries of every row at the indices `at`, which are in range."""
+    take = lambda x, at: jnp.take_along_axis(x, at, axis=-1)
+    rows = layout(x)
+    return partitioned(take, x, at, out=rows.update(spec=(*rows.spec[:-1], None)))
+
+
+def pick_each(x: Shaped[Array, " k"], at: Int[Array, "*batch"]) -> Array:
+    """The entry of the one row `x` at every index; beyond its ends, the last or first."""
+    take = lambda x, at: jnp.take(x, at, mode="clip")
+    return partitioned(take, x, at, out=layout(at))
+
+
+def layout(x: Array) -> Any:
+    """How `x` is split over the Explicit axes of a mesh."""
+    return jax.typeof(x).sharding
+
+
+def partitioned(f: Callable[..., Array], *args: Array, out: Any) -> Array:
+    """`f(*args)`, laid out as `out`, of a function that Explicit axes refuse."""
+    if all(axis is None for x in args for axis in layout(x).spec):
+        return f(*args)
+    return jax.sharding.auto_axes(f, out_sharding=out)(*args)
