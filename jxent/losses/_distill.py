@@ -122,7 +122,7 @@ def distillation_loss(
     if where is not None:
         kept = spread(as_where(where, caller), batch, "where", caller)
     if labels is not None and ignore_index is not None:
-        kept = both(kept, jnp.asarray(labels) != ignore_index)
+        kept = both(kept, indices(labels) != ignore_index)
     hard = jnp.zeros(batch, num.accumulator(student.dtype))
     if labels is not None:
         hard = softmax_cross_entropy_with_integer_labels(student, labels, where=kept)
