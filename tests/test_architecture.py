@@ -10,7 +10,7 @@ import jxent
 
 ROOT = Path(jxent.__file__).parent
 FLOORS = [
-    {"_mesh", "_numerics", "_softmax", "_static", "_tilt"},
+    {"_interrupt", "_mesh", "_numerics", "_softmax", "_static", "_tilt"},
     {"checks"},
     {"_distributions"},
     {"_entropy", "_cross_entropy", "_divergence", "_reduce"},
