@@ -119,7 +119,7 @@ def distillation_loss(
 
     kept = rows_where(where, batch, caller)
     if labels is not None and ignore_index is not None:
-        kept = both(kept, jnp.asarray(labels) != ignore_index)
+        kept = both(kept, indices(labels) != ignore_index)
     hard = jnp.zeros(batch, num.accumulator(student.data.dtype))
     if labels is not None:
         hard = _log_loss(student, labels, kept, caller)
