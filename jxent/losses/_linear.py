@@ -12,7 +12,7 @@ from .. import _numerics as num, _streamed as streamed
 from .._linear import ChoiceOf, LeaderOf, MomentOf, SpreadOf, WeightOf
 from .._linear_logits import LinearLogits
 from .._reduce import Mean
-from ._arguments import both, demand, demand_smoothing, spread, Where
+from ._arguments import both, demand_number, smoothing, spread, Where
 from ._rows import ClassWeights
 from ._tokens import cooler, rows_where, tokens_of, without_rows
 
@@ -102,8 +102,9 @@ def linear_softmax_cross_entropy(
       Large-Vocabulary Language Models", ICLR 2025, section 4.
     """
     caller = "linear_softmax_cross_entropy"
-    demand_smoothing(label_smoothing, caller)
-    demand(z_loss, lambda z: z >= 0, f"{caller}: z_loss", "and must not be negative")
+    s = smoothing(label_smoothing, caller)
+    positive = lambda z: z >= 0
+    demand_number(z_loss, positive, f"{caller}: z_loss", "and must not be negative")
     if reduction not in ("none", "sum", "mean"):
         raise ValueError(f"{caller}: reduction is {reduction!r}, not none, sum or mean")
     if wrong := [name for name in returns if name not in EXTRAS]:
@@ -118,9 +119,9 @@ def linear_softmax_cross_entropy(
     q = cooler(q, temperature, caller)
 
     per_class = _class_weights(class_weights, q, caller)
-    statistics = _statistics(label_smoothing, per_class, returns)
+    statistics = _statistics(s, per_class, returns)
     found = streamed.sums_of(q, statistics, {"label": y}, per_class)
-    loss, counts = _weighted_loss(found, y, q, label_smoothing, per_class)
+    loss, counts = _weighted_loss(found, y, q, s, per_class)
     choice = found["choice"]
     log_normalizer = jnp.logaddexp(choice.rest.log, choice.at_label)
     term = jnp.asarray(z_loss, loss.dtype) * log_normalizer**2

@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Int, Shaped
 from .. import _numerics as num, checks
 from .._linear_logits import LinearLogits
 from .._static import indices
-from ._arguments import as_where, both, demand, spread, Where
+from ._arguments import as_where, both, demand_number, spread, Where
 
 
 def tokens_of(
@@ -59,7 +59,8 @@ def without_rows(
 
 def cooler(q: LinearLogits, temperature: Any, caller: str) -> LinearLogits:
     """`q` with its logits divided by `temperature`, once more."""
-    demand(temperature, lambda t: t > 0, f"{caller}: temperature", "not positive")
+    positive = lambda t: t > 0
+    demand_number(temperature, positive, f"{caller}: temperature", "not positive")
     if isinstance(temperature, int | float) and temperature == 1:
         return q
     dtype = num.accumulator(q.data.dtype)
