@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
-from . import accuracy, aot, memory, overhead, pages, scaling, speed
+from . import accuracy, aot, memory, overhead, pages, projection, scaling, speed
 from .cases import Selection
 from .report import Result
 
@@ -16,11 +16,14 @@ BENCHMARKS: dict[str, ModuleType] = {
     "scaling": scaling,
     "overhead": overhead,
     "aot": aot,
+    "projection": projection,
 }
+# Compilers for accelerators are in few environments, and are asked for by name.
+ASKED_FOR = ("aot", "projection")
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    listed = "\n".join(f"  {name:9} {b.HELP}" for name, b in BENCHMARKS.items())
+    listed = "\n".join(f"  {name:10} {b.HELP}" for name, b in BENCHMARKS.items())
     parser = argparse.ArgumentParser(
         prog="python -m bench",
         description="Compares jxent with its peers, those that are installed. Without a\n"
@@ -58,8 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parse_arguments(argv)
     selection = Selection(tuple(options.only), options.quick or options.name is None)
     if options.name != "readme":
-        # Compilers for accelerators are in few environments, and are asked for by name.
-        here = [name for name in BENCHMARKS if name != "aot"]
+        here = [name for name in BENCHMARKS if name not in ASKED_FOR]
         run([options.name] if options.name in BENCHMARKS else here, selection)
         if selection != Selection():
             return 0

@@ -22,6 +22,8 @@ _STYLES = {
     "torch": ("#E69F00", "P"),
     "scipy": ("#56B4E9", "X"),
     "copy": ("#7F7F7F", "|"),
+    "tokamax": ("#0072B2", "D"),
+    "jax-cce": ("#009E73", "^"),
     "jxent, checks off": ("#000000", "x"),
     "compiled": ("#7F7F7F", "*"),
 }
