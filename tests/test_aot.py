@@ -1,8 +1,10 @@
 """Compiled for TPU and GPU without one: no array of the logits' size is ever stored."""
 
+import re
+
 import pytest
 
-from bench import aot
+from bench import aot, projection
 from bench.cases import CASES, DTYPES
 
 pytestmark = pytest.mark.skipif(
@@ -18,3 +20,14 @@ def test_a_loss_and_its_gradient_fit_beside_the_logits(name, platform, dtype):
     case = {case.name: case for case in CASES}[name]
     compiled = aot.gradient(case, "jxent", platform, dtype)
     assert compiled.memory_analysis().temp_size_in_bytes < 2 * 2**20
+
+
+@pytest.mark.parametrize("platform", aot.PLATFORMS)
+def test_a_projection_stores_neither_logits_nor_a_second_weight(platform):
+    size = projection.Size(platform, 4096, 512, 50257)
+    program = projection.compiled(size, projection.PEERS["jxent"]())
+    mib = program.memory_analysis().temp_size_in_bytes / 2**20
+    # The gradient of the hidden states in float32, and a tile; the logits are 785 MiB.
+    assert mib <= 1.1 * 4 * size.tokens * size.width / 2**20 + 64
+    weight = rf"= \w+\[{size.classes},{size.width}\]\S* (copy|convert|transpose)\("
+    assert not re.findall(weight, program.as_text())
