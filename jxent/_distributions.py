@@ -8,7 +8,7 @@ too. A measure first admits its arguments (`admit_density`, `admit_pair`): array
 
 import abc
 import dataclasses
-from typing import final, Literal, TypeAlias, TypeVar
+from typing import Any, final, Literal, TypeAlias, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -17,12 +17,15 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
 from . import _numerics as num, _softmax as sm, checks
-from ._pytree import pytree
+from ._mesh import all_classes, AxisName
+from ._pytree import pytree, static
 from ._static import check_float, check_labels_dtype, indices, integers
 
 
 class Distribution(abc.ABC):
     """One distribution per row; may be the truth p."""
+
+    axis_name: AxisName | None = None  # of a `shard_map`, over which the classes are
 
     @property
     @abc.abstractmethod
@@ -53,7 +56,7 @@ class Density(Distribution):
 
     @property
     def num_classes(self) -> int:
-        return self.data.shape[-1]
+        return all_classes(self.data.shape[-1], self.axis_name)
 
     @property
     def batch(self) -> tuple[int, ...]:
@@ -87,13 +90,14 @@ class Probs(Density):
     """
 
     p: Float[ArrayLike, "*batch k"]
+    axis_name: AxisName | None = static(None)
 
     @property
     def data(self) -> Array:
         return _array(self.p)
 
     def check(self, name: str, caller: str) -> None:
-        checks.assert_simplex(self.p, name=name, caller=caller)
+        _check(self, self.p, checks.assert_simplex, name, caller)
 
     def probs(self) -> Float[Array, "*batch k"]:
         return num.at_least_float32(self.data)
@@ -123,13 +127,14 @@ class LogProbs(Density):
     """
 
     log_p: Float[ArrayLike, "*batch k"]
+    axis_name: AxisName | None = static(None)
 
     @property
     def data(self) -> Array:
         return _array(self.log_p)
 
     def check(self, name: str, caller: str) -> None:
-        checks.assert_log_simplex(self.log_p, name=name, caller=caller)
+        _check(self, self.log_p, checks.assert_log_simplex, name, caller)
 
     def probs(self) -> Float[Array, "*batch k"]:
         return jnp.exp(self.log_probs())
@@ -160,13 +165,14 @@ class Logits(Density):
     """
 
     z: Float[ArrayLike, "*batch k"]
+    axis_name: AxisName | None = static(None)
 
     @property
     def data(self) -> Array:
         return _array(self.z)
 
     def check(self, name: str, caller: str) -> None:
-        checks.assert_logits(self.z, name=name, caller=caller)
+        _check(self, self.z, checks.assert_logits, name, caller)
 
     def probs(self) -> Float[Array, "*batch k"]:
         return sm.softmax(num.at_least_float32(self.data))
@@ -209,7 +215,7 @@ class Labels(Distribution):
     """
 
     y: Int[ArrayLike, "*batch"]
-    smoothing: float = dataclasses.field(default=0.0, metadata={"static": True})
+    smoothing: float = static(0.0)
 
     @property
     def data(self) -> Array:
@@ -379,6 +385,12 @@ def admit_pair(
         message = f"{caller}: the batch axes do not broadcast: {shapes}"
         raise ValueError(message) from None
     return _spread(p, batch), _spread(q, batch)
+
+
+def _check(p: Density, x: ArrayLike, values: Any, name: str, caller: str) -> None:
+    if p.axis_name is not None:  # one shard of a distribution is none
+        values = check_float
+    values(x, name=name, caller=caller)
 
 
 def _array(x: ArrayLike) -> Array:

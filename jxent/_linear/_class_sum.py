@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Int
 
+from .._mesh import AxisName
 from ._linear_map import linear_map
 from ._sources import add_up, arrays_of, like, Source
 from ._tiles import fold, tile_width
@@ -47,7 +48,7 @@ class Statistic(Protocol[_S]):
         """The statistic of the classes of both."""
         ...
 
-    def across(self, a: _S, axis_name: str) -> _S:
+    def across(self, a: _S, axis_name: AxisName) -> _S:
         """The statistic of the classes of all shards."""
         ...
 
@@ -62,7 +63,7 @@ class Statistic(Protocol[_S]):
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
 def class_sum(
     statistic: Statistic[_S],
-    axis_name: str | None,
+    axis_name: AxisName | None,
     block: int | None,
     sources: tuple[Source, ...],
     rows: Rows,
@@ -100,6 +101,7 @@ def _class_sum_jvp(statistic, axis_name, block, primals, tangents):
     slope = _Slope(statistic, axis_name, block, names)
     fixed = sources, rows, jax.lax.stop_gradient(total)
     sums = linear_map(slope.along, slope.transpose, fixed, x)
+    sums = sums if axis_name is None else jax.lax.psum(sums, axis_name)
     fill = lambda t, s: jnp.zeros_like(t) if s is None else s.astype(t.dtype)
     return total, jax.tree.map(fill, total, sums)
 
@@ -111,12 +113,12 @@ def _moving(dots: Rows) -> Rows:
 
 class _Slope(NamedTuple):
     statistic: Statistic
-    axis_name: str | None
+    axis_name: AxisName | None
     block: int | None
     names: tuple[tuple[tuple[str, ...], ...], tuple[str, ...]]  # of what moves
 
     def along(self, fixed, moving):
-        """Σᵥ f′(zᵥ, r) (żᵥ, ṙ)"""
+        """Σᵥ f′(zᵥ, r) (żᵥ, ṙ), over the classes that are here."""
         tiles = _Tiles.of(fixed[0], self.axis_name, self.block)
 
         # The checkpoint is for derivatives of this: they are to make tiles anew as well.
@@ -138,8 +140,7 @@ class _Slope(NamedTuple):
             return jax.tree.map(jnp.add, sofar, of_tile(start, width, fixed, moving))
 
         first = lambda start, width: of_tile(start, width, fixed, moving)
-        sums = fold(first, step, tiles.size, tiles.width)
-        return sums if self.axis_name is None else jax.lax.psum(sums, self.axis_name)
+        return fold(first, step, tiles.size, tiles.width)
 
     def transpose(self, fixed, cts):
         tiles = _Tiles.of(fixed[0], self.axis_name, self.block)
