@@ -1,7 +1,7 @@
 """The measures of `LinearLogits`, and of shards of any distribution, tile by tile."""
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -44,12 +44,24 @@ def source(q: Density) -> Dense | Linear:
     return Linear(q.data, weight, bias, temperature, q.softcap, q.vocab_axis)
 
 
+def sums_of(
+    q: Density,
+    statistics: dict[str, Any],
+    rows: dict[str, Array] | None = None,
+    weights: Float[Array, " v"] | None = None,
+) -> dict[str, Any]:
+    """Statistics of every row, by name, in one pass; some also of weights of classes."""
+    sources, axis_name, block = _sources(q)
+    sources = sources if weights is None else (*sources, Dense(weights))
+    statistic = Together(tuple(statistics.values()))
+    found = class_sum(statistic, axis_name, block, sources, rows or {})
+    return dict(zip(statistics, found, strict=True))
+
+
 def entropy(p: Density) -> Float[Array, "*batch"]:
     if not _normalised(p):
         return cross_entropy(p, p)
-    sources, axis_name, block = _sources(p)
-    spread = class_sum(SpreadOf(), axis_name, block, sources, {})
-    return entropy_from(spread)
+    return entropy_from(sums_of(p, {"spread": SpreadOf()})["spread"])
 
 
 def entropy_from(spread) -> Float[Array, "*batch"]:
@@ -71,19 +83,20 @@ def surprise_from(
 
 
 def log_loss(y: Labels, q: Density) -> Float[Array, "*batch"]:
-    statistics = (ChoiceOf(), MomentOf()) if y.smoothing else (ChoiceOf(),)
-    statistic, rows = Together(statistics), {"label": y.data}
-    sources, axis_name, block = _sources(q)
-    found = class_sum(statistic, axis_name, block, sources, rows)
-    k = q.num_classes
-    nats = surprise_from(found[0], y.data, k)
+    even = {"moment": MomentOf()} if y.smoothing else {}
+    found = sums_of(q, {"choice": ChoiceOf(), **even}, {"label": y.data})
+    nats = surprise_from(found["choice"], y.data, q.num_classes)
     if y.smoothing:
-        # The mean of −log pⱼ = loss + (z_y − zⱼ) over all classes. For z_y = −inf the loss
-        # is infinite as it is.
-        z_y = found[0].at_label
-        step = jnp.where(z_y == -jnp.inf, 0, z_y - found[1] / k)
-        nats = nats + y.smoothing * step
+        step = lead_from(found["choice"], found["moment"], q.num_classes)
+        nats = nats + y.smoothing / q.num_classes * step
     return nats
+
+
+def lead_from(choice, moment, weight) -> Float[Array, "*batch"]:
+    """`Σ wⱼ (z_y − zⱼ)`, of the sums of wⱼ zⱼ and wⱼ: what smoothing adds to a log loss."""
+    # Σ wⱼ (−log pⱼ) = Σ wⱼ (−log p_y + z_y − zⱼ). For z_y = −inf that is infinite as it is.
+    z_y = choice.at_label
+    return jnp.where(z_y == -jnp.inf, 0, weight * z_y - moment)
 
 
 def cross_entropy(p: Distribution, q: Density) -> Float[Array, "*batch"]:

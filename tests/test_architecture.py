@@ -10,7 +10,16 @@ import jxent
 
 ROOT = Path(jxent.__file__).parent
 FLOORS = [
-    {"_mesh", "_numerics", "_online", "_pytree", "_softmax", "_static", "_terms", "_tilt"},
+    {
+        "_mesh",
+        "_numerics",
+        "_online",
+        "_pytree",
+        "_softmax",
+        "_static",
+        "_terms",
+        "_tilt",
+    },
     {"checks", "_linear"},
     {"_distributions"},
     {"_linear_logits", "_streamed"},

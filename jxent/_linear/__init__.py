@@ -16,4 +16,6 @@ from ._statistics import (
     PairOf as PairOf,
     SpreadOf as SpreadOf,
     Together as Together,
+    ToldOf as ToldOf,
+    WeightOf as WeightOf,
 )

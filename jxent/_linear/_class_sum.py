@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Int
 
@@ -102,8 +103,13 @@ def _class_sum_jvp(statistic, axis_name, block, primals, tangents):
     fixed = sources, rows, jax.lax.stop_gradient(total)
     sums = linear_map(slope.along, slope.transpose, fixed, x)
     sums = sums if axis_name is None else jax.lax.psum(sums, axis_name)
-    fill = lambda t, s: jnp.zeros_like(t) if s is None else s.astype(t.dtype)
-    return total, jax.tree.map(fill, total, sums)
+
+    def filled(value, tangent):
+        if not jnp.issubdtype(value.dtype, jnp.floating):
+            return np.zeros(value.shape, jax.dtypes.float0)
+        return jnp.zeros_like(value) if tangent is None else tangent.astype(value.dtype)
+
+    return total, jax.tree.map(filled, total, sums)
 
 
 def _moving(dots: Rows) -> Rows:

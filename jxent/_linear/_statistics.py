@@ -67,7 +67,7 @@ class ChoiceOf:
     """
 
     def of_tile(self, tile, logits, rows):
-        z, label = logits[0], self._label(tile, logits[0], rows)
+        z, label = logits[0], _label(tile, logits[0], rows)
         at_label = jnp.sum(jnp.where(label, z, 0), axis=-1)
         return Choice(at_label, online.log_sum(jnp.where(label, -jnp.inf, z)))
 
@@ -79,12 +79,22 @@ class ChoiceOf:
         return Choice(at_label, online.across(a.rest, axis_name))
 
     def terms(self, tile, logits, rows, total):
-        z, label = logits[0], self._label(tile, logits[0], rows)
+        z, label = logits[0], _label(tile, logits[0], rows)
         others = online.exp_from(total.rest.top, jnp.where(label, -jnp.inf, z))
         return Choice(jnp.where(label, z, 0), LogSum(FIXED, others))
 
-    def _label(self, tile, z, rows):
-        return tile.classes(z) == rows["label"][..., None]
+
+@dataclasses.dataclass(frozen=True)
+class WeightOf(Sum):
+    """The weight, the second source, of class `rows["label"]`."""
+
+    def terms(self, tile, logits, rows, total):
+        z, w = logits
+        return jnp.where(_label(tile, z, rows), jnp.broadcast_to(w, z.shape), 0)
+
+
+def _label(tile, z, rows):
+    return tile.classes(z) == rows["label"][..., None]
 
 
 class Spread(NamedTuple):
@@ -136,6 +146,38 @@ class MomentOf(Sum):
             return logits[0]
         z, w = logits
         return num.weigh(jnp.broadcast_to(w.astype(z.dtype), z.shape), z)
+
+
+class Told(NamedTuple):
+    known: Float[Array, "*batch m"]
+    rest: LogSum
+
+
+@dataclasses.dataclass(frozen=True)
+class ToldOf:
+    """The logits of a few classes `rows["told"]`, and the sum over all others."""
+
+    def of_tile(self, tile, logits, rows):
+        told = self._told(tile, logits[0], rows)
+        z = jnp.where(jnp.any(told, axis=-2), -jnp.inf, logits[0])
+        known = jnp.sum(jnp.where(told, logits[0][..., None, :], 0), axis=-1)
+        return Told(known, online.log_sum(z))
+
+    def merge(self, a, b):
+        return Told(a.known + b.known, online.merge(a.rest, b.rest))
+
+    def across(self, a, axis_name):
+        known = jax.lax.psum(a.known, axis_name)
+        return Told(known, online.across(a.rest, axis_name))
+
+    def terms(self, tile, logits, rows, total):
+        told = self._told(tile, logits[0], rows)
+        z = jnp.where(jnp.any(told, axis=-2), -jnp.inf, logits[0])
+        others = online.exp_from(total.rest.top, z)
+        return Told(jnp.where(told, logits[0][..., None, :], 0), LogSum(FIXED, others))
+
+    def _told(self, tile, z, rows):
+        return tile.classes(z)[..., None, :] == rows["told"][..., :, None]
 
 
 class Leader(NamedTuple):

@@ -13,6 +13,7 @@ from ._kl import (
     kl_divergence as kl_divergence,
     kl_divergence_with_log_targets as kl_divergence_with_log_targets,
 )
+from ._linear import linear_softmax_cross_entropy as linear_softmax_cross_entropy
 from ._policy import (
     kl_from_samples as kl_from_samples,
     log_prob_and_entropy as log_prob_and_entropy,
