@@ -166,6 +166,8 @@ def _log_sums(p, q):
     logits = {name: d for name, d in named.items() if _normalised(d)}
     sources, axis_name, block = _sources(p, q)
     which = [i for i, name in enumerate(named) if name in logits]
+    if not which:
+        return {}
     found = class_sum(
         LogSumsOf(), axis_name, block, tuple(sources[i] for i in which), {}
     )

@@ -18,6 +18,7 @@ from jaxtyping import Array, Int
 
 from .._mesh import AxisName
 from ._linear_map import linear_map
+from ._shards import over_shards, split_of
 from ._sources import add_up, arrays_of, like, Source
 from ._tiles import fold, tile_width
 
@@ -61,7 +62,6 @@ class Statistic(Protocol[_S]):
         ...
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
 def class_sum(
     statistic: Statistic[_S],
     axis_name: AxisName | None,
@@ -78,6 +78,15 @@ def class_sum(
       sources: Where the logits come from, all with the same classes.
       rows: Whatever else the statistic depends on, one number per row each.
     """
+    split = split_of(sources) if axis_name is None else None
+    if split is None:
+        return _class_sum(statistic, axis_name, block, sources, rows)
+    here = lambda axis_name, *args: _class_sum(statistic, axis_name, block, *args)
+    return over_shards(here, split, sources, rows)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
+def _class_sum(statistic, axis_name, block, sources, rows):
     tiles = _Tiles.of(sources, axis_name, block)
 
     def of_tile(start, width):
@@ -91,12 +100,12 @@ def class_sum(
     return total if axis_name is None else statistic.across(total, axis_name)
 
 
-@functools.partial(class_sum.defjvp, symbolic_zeros=True)
+@functools.partial(_class_sum.defjvp, symbolic_zeros=True)
 def _class_sum_jvp(statistic, axis_name, block, primals, tangents):
     # ∂ Σᵥ f(zᵥ, r) = Σᵥ f′(zᵥ, r) (żᵥ, ṙ):  linear in what made z, and its transpose is
     # another loop. Both make the logits of a tile anew.
     sources, rows = primals
-    total = class_sum(statistic, axis_name, block, sources, rows)
+    total = _class_sum(statistic, axis_name, block, sources, rows)
     x = tuple(_moving(arrays_of(dot)) for dot in tangents[0]), _moving(tangents[1])
     names = tuple(tuple(d) for d in x[0]), tuple(x[1])
     slope = _Slope(statistic, axis_name, block, names)
