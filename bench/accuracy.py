@@ -1,7 +1,6 @@
-"""How many digits are right: value and gradient, against 60 digits at the same inputs."""
+"""How many digits are right: value, gradient and Hessian, against 120 of mpmath's."""
 
 import functools
-import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -9,81 +8,107 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import libraries, report
-from .cases import Arrays, FROM_PROBS, FUNCTIONS, Regime, REGIMES, WRT
-from .libraries import Convention, Spelling
+from . import libraries, plot, report
+from .cases import Arrays, Selection, softmax, WRT
+from .libraries import Convention
+from .programs import gradient_and_product
+from .regimes import FROM_PROBS, Regime, REGIMES
 from .report import Record, Result
 from .truth import Truth, truth
 
+HELP = "worst errors of value, gradient and Hessian, by regime"
 ULP = 2.0**-23  # float32's epsilon
-ROWS = 64
-_CLOSE = 1e-4  # of a value or gradient that is either right or wrong
+QUANTITIES = {
+    "value": lambda row: (row.value,),
+    "gradient": lambda row: row.gradient,
+    "Hessian-vector product": lambda row: row.product,
+}
 
 
-def run(
-    only: Sequence[str] = FUNCTIONS, regimes: Sequence[str] = (), rows: int = ROWS
-) -> Result:
+def run(selection: Selection) -> Result:
     """Measures every library's functions in every regime."""
     records = []
     for seed, regime in enumerate(REGIMES):
-        if regimes and not any(name in regime.name for name in regimes):
-            continue
-        for function in (f for f in regime.functions if f in only):
-            rng = np.random.default_rng(seed)
-            batches = [s.arguments(function) for s in regime.samples(rng, rows)]
-            records += _measure(regime, function, batches)
+        for function in regime.functions:
+            if selection.has(_title(regime, function)):
+                report.progress(_title(regime, function))
+                rng = np.random.default_rng(seed)
+                samples = regime.samples(rng, 8 if selection.quick else 64)
+                softmax = regime.through_softmax and function in FROM_PROBS
+                batches = [
+                    _Batch(function, sample.arguments(function, softmax), softmax)
+                    for sample in samples
+                ]
+                records += _measure(_title(regime, function), batches)
     return Result.now("accuracy", records)
 
 
-def _measure(regime: Regime, function: str, batches: list[Arrays]) -> Iterator[Record]:
-    # Where a probability is 0 its derivative may be infinite. What counts there is the
-    # gradient that reaches the logits, so that one is looked at.
-    chained = not regime.exact and function in FROM_PROBS
+def _title(regime: Regime, function: str) -> str:
+    return f"{regime.name}: {function}"
 
+
+class _Batch(NamedTuple):
+    function: str
+    arguments: Arrays
+    through_softmax: bool
+
+    def directions(self) -> Arrays:
+        """Any will do that are the same where the arguments are the same: a million
+        classes of a thousand kinds remain of a thousand kinds."""
+        arrays = []
+        for i in WRT[self.function]:
+            x = self.arguments[i]
+            wide = x.astype(np.float64)
+            wave = np.sin(1e3 * np.where(np.isfinite(wide), wide, 0) + i)
+            arrays.append(wave.astype(x.dtype))
+        return tuple(arrays)
+
+    def truths(self, convention: Convention) -> Iterator[Truth]:
+        rows = zip(*self.arguments, strict=True)
+        directions = zip(*self.directions(), strict=True)
+        for row, direction in zip(rows, directions, strict=True):
+            yield truth(self.function, convention, row, direction, self.through_softmax)
+
+
+class _Outcome(NamedTuple):
+    """Of all rows at once, what a `Truth` is of one, as far as the library has it."""
+
+    value: Any
+    gradient: Sequence[Any] = ()
+    product: Sequence[Any] = ()
+
+    def rows(self) -> Iterator[Truth]:
+        values, gradient, product = jax.tree.map(np.asarray, tuple(self))
+        for i, value in enumerate(values):
+            yield Truth(value, *(tuple(x[i] for x in g) for g in (gradient, product)))
+
+
+def _measure(title: str, batches: Sequence[_Batch]) -> Iterator[Record]:
     @functools.cache
     def expected(convention: Convention) -> list[Truth]:
-        rows = itertools.chain.from_iterable(
-            zip(*batch, strict=True) for batch in batches
-        )
-        return [_expected(function, convention, row, chained) for row in rows]
+        return [true for batch in batches for true in batch.truths(convention)]
 
     for library, spellings in libraries.spellings().items():
-        if function not in spellings:
+        if batches[0].function not in spellings:
             continue
-        spelling = spellings[function]
+        call, convention = spellings[batches[0].function]
         evaluate = _EVALUATE.get(library, _by_jax)
-        got = [evaluate(spelling, function, batch, chained) for batch in batches]
-        if any(outcome is None for outcome in got):
+        outcomes = [evaluate(call, batch) for batch in batches]
+        rows = [row for outcome in outcomes if outcome for row in outcome.rows()]
+        if not rows:
             continue
-        rows = list(itertools.chain.from_iterable(o.rows() for o in got if o))
-        pairs = list(zip(rows, expected(spelling.convention), strict=True))
-        case = f"{regime.name}: {function}"
-        values = [_relative(row.value, true.value) for row, true in pairs]
-        yield _record(case, library, "value", values)
-        if rows[0].gradients:
-            slopes = [
-                max(map(_relative, row.gradients, true.gradients), key=_badness)
-                for row, true in pairs
-            ]
-            yield _record(case, library, "gradient", slopes)
-
-
-def _expected(
-    function: str, convention: Convention, row: Arrays, chained: bool
-) -> Truth:
-    value, gradients = truth(function, convention, row)
-    if chained:
-        # Through softmax:  pᵢ (gᵢ − Σⱼ pⱼ gⱼ),  and 0 where pᵢ is 0.
-        probs = [np.asarray(p, np.float64) for p in row]
-        slopes = [np.where(p > 0, g, 0) for p, g in zip(probs, gradients, strict=True)]
-        gradients = tuple(
-            p * (g - np.sum(p * g)) for p, g in zip(probs, slopes, strict=True)
-        )
-    return Truth(value, gradients)
+        pairs = list(zip(rows, expected(convention), strict=True))
+        for quantity, of in QUANTITIES.items():
+            if of(rows[0]):
+                errors = [
+                    max(map(_relative, of(row), of(true)), key=_badness)
+                    for row, true in pairs
+                ]
+                yield _record(title, library, quantity, errors)
 
 
 def _relative(got: Any, true: Any) -> float:
-    """The error, as a fraction of what is true; of a gradient, normwise."""
+    """The error, as a fraction of what is true; of an array, normwise."""
     got, true = np.asarray(got, np.float64), np.asarray(true, np.float64)
     with np.errstate(invalid="ignore"):
         return float(np.linalg.norm(got - true) / np.linalg.norm(true))
@@ -99,70 +124,50 @@ def _record(case: str, library: str, quantity: str, errors: list[float]) -> Reco
     return Record(case, library, quantity, "ulp", float(np.median(ulps)), *extremes)
 
 
-class _Outcome(NamedTuple):
-    values: np.ndarray
-    gradients: tuple[np.ndarray, ...]
-
-    def rows(self) -> Iterator[Truth]:
-        for i, value in enumerate(self.values):
-            yield Truth(value, tuple(g[i] for g in self.gradients))
-
-
-def _by_jax(
-    spelling: Spelling, function: str, arrays: Arrays, chained: bool
-) -> _Outcome | None:
-    leaves = tuple(map(_logits_of, arrays)) if chained else arrays
-    both = _compiled(spelling.function, WRT[function], chained)
-    values, gradients = both(*jax.tree.map(jnp.asarray, (arrays, leaves)))
-    return _Outcome(np.asarray(values), tuple(np.asarray(g) for g in gradients))
+def _by_jax(call: Callable, batch: _Batch) -> _Outcome:
+    program = _compiled(call, WRT[batch.function], batch.through_softmax)
+    arrays = jax.tree.map(jnp.asarray, (batch.arguments, batch.directions()))
+    return _Outcome(*program(*arrays))
 
 
 @functools.cache  # so that regimes of one shape share one compilation
-def _compiled(call: Callable, wrt: tuple[int, ...], chained: bool) -> Callable:
-    through: Callable = jax.nn.softmax if chained else lambda x: x
+def _compiled(call: Callable, wrt: tuple[int, ...], through_softmax: bool) -> Callable:
+    through: Callable = jax.nn.softmax if through_softmax else lambda x: x
 
-    def total(*leaves):
-        return jnp.sum(call(*map(through, leaves)))
+    def rows(*arguments):
+        return call(*map(through, arguments))
 
-    return jax.jit(lambda args, leaves: (call(*args), jax.grad(total, wrt)(*leaves)))
+    def everything(arguments, directions):
+        total = lambda *args: jnp.sum(rows(*args))
+        slopes = gradient_and_product(total, wrt, arguments, directions)
+        return rows(*arguments), *slopes
+
+    return jax.jit(everything)
 
 
-def _by_torch(
-    spelling: Spelling, function: str, arrays: Arrays, chained: bool
-) -> _Outcome | None:
+def _by_torch(call: Callable, batch: _Batch) -> _Outcome:
     import torch
 
-    def tensor(x):
-        if np.issubdtype(x.dtype, np.integer):
-            return torch.from_numpy(x.astype(np.int64))
-        wide = torch.from_numpy(x.astype(np.float32))
-        return wide.to(torch.bfloat16) if x.dtype == jnp.bfloat16 else wide
-
-    values = spelling.function(*map(tensor, arrays))
-    arguments = [tensor(_logits_of(x) if chained else x) for x in arrays]
-    leaves = [arguments[i].requires_grad_() for i in WRT[function]]
-    through = (lambda x: torch.softmax(x, -1)) if chained else (lambda x: x)
-    total = spelling.function(*map(through, arguments)).sum()
-    gradients = torch.autograd.grad(total, leaves)
-    return _Outcome(values.float().numpy(), tuple(g.float().numpy() for g in gradients))
+    through = (lambda x: torch.softmax(x, -1)) if batch.through_softmax else lambda x: x
+    arguments = [libraries.tensor(x) for x in batch.arguments]
+    leaves = [arguments[i].requires_grad_() for i in WRT[batch.function]]
+    directions = [libraries.tensor(x) for x in batch.directions()]
+    rows = call(*map(through, arguments))
+    gradient = torch.autograd.grad(rows.sum(), leaves, create_graph=True)
+    product = torch.autograd.grad(gradient, leaves, directions)
+    array = lambda x: x.detach().float().numpy()
+    return _Outcome(array(rows), [*map(array, gradient)], [*map(array, product)])
 
 
-def _by_scipy(
-    spelling: Spelling, function: str, arrays: Arrays, chained: bool
-) -> _Outcome | None:
-    if any(x.dtype == jnp.bfloat16 for x in arrays):
+def _by_scipy(call: Callable, batch: _Batch) -> _Outcome | None:
+    if any(x.dtype.itemsize < 4 for x in batch.arguments):
         return None
+    through = softmax if batch.through_softmax else lambda x: x
     with np.errstate(all="ignore"):
-        return _Outcome(spelling.function(*arrays), ())
+        return _Outcome(call(*map(through, batch.arguments)))
 
 
 _EVALUATE = {"torch": _by_torch, "scipy": _by_scipy}
-
-
-def _logits_of(p: np.ndarray) -> np.ndarray:
-    """Logits whose softmax is `p`, and a 0 in it an underflow, not −inf."""
-    with np.errstate(divide="ignore"):
-        return np.maximum(np.log(p), -200).astype(p.dtype)
 
 
 def readable(ulps: float) -> str:
@@ -175,66 +180,78 @@ def readable(ulps: float) -> str:
     return f"{100 * fraction:.2g} %" if fraction < 0.95 else "0 digits"
 
 
-def right_or_wrong(ulps: float) -> str:
+def digits(ulps: float) -> str:
+    """How many are right: 6 or 7 is all that float32 has."""
     if np.isnan(ulps):
         return "NaN"
-    return "right" if ulps * ULP < _CLOSE else "wrong"
+    return str(int(-np.log10(np.clip(ulps * ULP, 1e-7, 1))))
 
 
-_LEGEND = (
-    "Worst relative error, value · gradient, of the functions that each library has; "
-    "1 ulp = 2⁻²³, float32's epsilon. Gradients of bfloat16 inputs are bfloat16. jax is "
-    "what one writes with `jax.nn` and `jax.scipy`."
-)
+def summary(result: Result) -> str:
+    """One row per regime: the worst of what each library has, in digits."""
+    rows = [(regime.name, regime, regime.functions) for regime in REGIMES]
+    return (
+        "How many digits are right, of the 6 to 7 that float32 has. Each cell is the "
+        "worst function's and worst row's value · gradient · Hessian-vector product "
+        "([each function, in ulp](bench/results/accuracy.md)). jax is what one writes with "
+        "`jax.nn` and `jax.scipy`; derivatives of half-precision inputs are half "
+        f"precision.\n\n{_table(result, rows, digits)}"
+    )
 
 
-def tables(result: Result) -> str:
-    """One row per regime: the worst of what each library has."""
+def details(result: Result) -> str:
+    """One row per regime and function, in ulp."""
     rows = [
-        (regime.name, regime, regime.functions)
-        for regime in REGIMES
-        if any(record.case.startswith(f"{regime.name}: ") for record in result.records)
-    ]
-    return f"{_LEGEND}\n\n{_table(result, 'inputs', rows)}"
-
-
-def full_tables(result: Result) -> str:
-    """One row per regime and function."""
-    measured = {record.case for record in result.records}
-    rows = [
-        (f"{regime.name}: {function}", regime, (function,))
+        (_title(regime, function), regime, (function,))
         for regime in REGIMES
         for function in regime.functions
-        if f"{regime.name}: {function}" in measured
     ]
-    return f"{_table(result, 'inputs: function', rows)}\n\n{tables(result)}"
+    return (
+        "Worst relative error against mpmath; 1 ulp = 2⁻²³, float32's epsilon. "
+        "Each cell is the worst row's value · gradient · Hessian-vector product.\n\n"
+        + _table(result, rows, readable)
+    )
 
 
 _Row = tuple[str, Regime, Sequence[str]]
 
 
-def _table(result: Result, first: str, rows: Sequence[_Row]) -> str:
+def _table(result: Result, rows: Sequence[_Row], say: Callable[[float], str]) -> str:
     measured = {record.subject for record in result.records}
     columns = [name for name in libraries.NAMES if name in measured]
-    cells = [
-        [title, *(_cell(result, regime, functions, column) for column in columns)]
-        for title, regime, functions in rows
-    ]
-    return report.table([first, *columns], cells)
+    cells = []
+    for title, regime, functions in rows:
+        worst = [_worst(result, regime, functions, column) for column in columns]
+        if any(worst):
+            said = (" · ".join(map(say, errors.values())) or "–" for errors in worst)
+            cells.append([title, *said])
+    return report.table(["inputs", *columns], cells)
 
 
-def _cell(
+def _worst(
     result: Result, regime: Regime, functions: Sequence[str], library: str
-) -> str:
-    cases = {f"{regime.name}: {function}" for function in functions}
-    say = readable if regime.exact else right_or_wrong
-    worst = []
-    for quantity in ("value", "gradient"):
-        errors = [
-            record.high
-            for record in result.records
-            if (record.subject, record.quantity) == (library, quantity)
-            and record.case in cases
-        ]
-        worst += [say(max(errors, key=_badness))] if errors else []
-    return " · ".join(worst) or "–"
+) -> dict[str, float]:
+    worst = {}
+    for quantity in QUANTITIES:
+        titles = (_title(regime, function) for function in functions)
+        found = [result.find(title, library, quantity) for title in titles]
+        if errors := [record.high for record in found if record]:
+            worst[quantity] = max(errors, key=_badness)
+    return worst
+
+
+def draw(result: Result) -> plot.Figure:
+    """The summary's errors, in ulp."""
+    panels = {
+        quantity: {
+            regime.name: {
+                name: np.clip(worst[quantity], 0.1, 1e8)
+                for name in libraries.NAMES
+                for worst in [_worst(result, regime, regime.functions, name)]
+                if quantity in worst
+            }
+            for regime in REGIMES
+        }
+        for quantity in QUANTITIES
+    }
+    return plot.dots(panels, "worst error, ulp; NaN is last")

@@ -6,29 +6,22 @@ compilers' own. Nothing runs, so nothing is said about speed.
 
 import functools
 import importlib.util
+import itertools
 import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from jax.experimental import topologies
 from jax.sharding import SingleDeviceSharding
 
-from . import libraries, report
-from .report import Record, Result
+from . import memory, plot, report
+from .cases import Case, CASES, DTYPES, Selection
+from .programs import outlines, program, spelled
+from .report import Result
 
+HELP = "temporary bytes on accelerators, compiled without one"
 PLATFORMS = ("TPU v5e", "TPU v6e", "H100")
-DTYPES = ("float32", "bfloat16")
-SHAPE = (1024, 32768)
-
-# The function, by what it is differentiated, and the peer that it is compared with.
-CASES = {
-    "labels": (1, "optax"),
-    "soft": (1, "optax"),
-    "entropy_logits": (0, "jax"),
-    "kl_logits": (1, "jax"),
-}
 
 
 def installed() -> bool:
@@ -66,62 +59,45 @@ def options(devices: Sequence[Any]) -> dict[str, str] | None:
     return {"xla_gpu_autotune_level": "0"} if gpu else None
 
 
-def compiled(function: Callable, platform: str, *shapes: jax.ShapeDtypeStruct) -> Any:
+def compiled(function: Callable, platform: str, *arguments: Any) -> Any:
     """`function` compiled for a device that need not be there."""
     here = device(platform)
     sharding = SingleDeviceSharding(here)
     program = jax.jit(function, in_shardings=sharding, out_shardings=sharding)
-    return program.lower(*shapes).compile(options([here]))
+    return program.lower(*arguments).compile(options([here]))
 
 
-def temporary_mib(function: str, library: str, platform: str, dtype: str) -> float:
-    """The memory that a loss and its gradient need beside arguments and results."""
-    wrt, _ = CASES[function]
-    logits = jax.ShapeDtypeStruct(SHAPE, jnp.dtype(dtype))
-    labels = jax.ShapeDtypeStruct(SHAPE[:1], jnp.int32)
-    soft = jax.ShapeDtypeStruct(SHAPE, jnp.float32)
-    first = {"labels": [labels], "soft": [soft], "entropy_logits": []}
-    arguments = [*first.get(function, [logits]), logits]
-    call = libraries.spellings()[library][function].function
-    loss = jax.value_and_grad(lambda *args: jnp.mean(call(*args)), wrt)
-    analysis = compiled(loss, platform, *arguments).memory_analysis()
-    return analysis.temp_size_in_bytes / 2**20
+def gradient(case: Case, library: str, platform: str, dtype: str) -> Any:
+    """A loss and its gradient, compiled."""
+    function = program("gradient", spelled(case)[library], case.wrt)
+    return compiled(function, platform, *outlines(case, memory.SHAPE, dtype))
 
 
-def run() -> Result:
+def run(selection: Selection) -> Result:
     """Compiles every case for every platform."""
     records = []
-    for function, (_, peer) in CASES.items():
-        for platform in PLATFORMS:
-            for dtype in DTYPES:
-                for library in ("jxent", peer):
-                    mib = temporary_mib(function, library, platform, dtype)
-                    case = f"{function}; {platform}; {dtype}"
-                    record = Record.of(case, library, "temporary memory", "MiB", [mib])
-                    records.append(record)
+    for case, platform, dtype in itertools.product(CASES, PLATFORMS, DTYPES):
+        title = memory.title(f"{platform}, {dtype}", case)
+        if selection.has(title):
+            report.progress(title)
+            for library in spelled(case):
+                made = gradient(case, library, platform, dtype)
+                records.append(memory.temporary(title, library, made))
     return Result.now("aot", records)
 
 
-def tables(result: Result) -> str:
-    found = {(r.case, r.subject): r.median for r in result.records}
-    rows = [
-        [
-            f"{function}, {dtype}",
-            *(
-                f"{found[case, 'jxent']:.1f} ({peer} {found[case, peer]:.1f})"
-                for platform in PLATFORMS
-                for case in [f"{function}; {platform}; {dtype}"]
-            ),
-        ]
-        for function, (_, peer) in CASES.items()
-        for dtype in DTYPES
-    ]
-    n, k = SHAPE
-    return (
-        f"Temporary memory of a loss and its gradient at {n}×{k}, in MiB, as XLA's "
-        f"compilers for the devices report it (the logits are {n * k * 4 >> 20} MiB in "
-        f"float32):\n\n{report.table(['loss', *PLATFORMS], rows)}"
-    )
+_HEADS = [f"{platform}, {dtype}" for platform in PLATFORMS for dtype in DTYPES]
+_LEGEND = "The same of the gradient, as XLA's compilers for other devices report it."
 
 
-full_tables = tables
+def summary(result: Result) -> str:
+    return f"{_LEGEND} {memory.brief(result, _HEADS)}"
+
+
+def details(result: Result) -> str:
+    return f"{_LEGEND}\n\n{memory.full(result, _HEADS)}"
+
+
+def draw(result: Result) -> plot.Figure:
+    panels = memory.panels(result, _HEADS)
+    return plot.dots(panels, "temporary memory, MiB", log=False)

@@ -1,163 +1,103 @@
-"""The inputs of the accuracy benchmark: every regime that a loss meets, or fails in."""
+"""The one table of cases: which functions are measured, and at which shapes.
 
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+A case is a function of `libraries`, whose rows are averaged to a loss. To add one, spell
+the function there, say in `arguments` what it is given, and add a row to `CASES`.
+"""
 
-import jax.numpy as jnp
+import functools
+from typing import NamedTuple
+
 import numpy as np
-from numpy.random import Generator
 
 Arrays = tuple[np.ndarray, ...]
 
-# The arguments that are differentiated.
-WRT = {
-    "labels": (1,),
-    "soft": (1,),
-    "entropy_logits": (0,),
-    "entropy_probs": (0,),
-    "binary": (1,),
-    "kl_logits": (0, 1),
-    "kl_probs": (0, 1),
-    "js_probs": (0, 1),
-}
-FUNCTIONS = tuple(WRT)
-FROM_LOGITS = ("labels", "soft", "entropy_logits", "kl_logits")
-FROM_PROBS = ("entropy_probs", "kl_probs", "js_probs")
-DIVERGENCES = ("kl_logits", "kl_probs", "js_probs")
 
-
-class Sample(NamedTuple):
-    """Rows that all functions can be given."""
-
-    a: np.ndarray  # logits [n, k]
-    b: np.ndarray  # logits [n, k]
-    y: np.ndarray  # labels [n]
-    t: np.ndarray  # soft targets [n, k]
-    event: np.ndarray  # [n], 0 or 1
-    x: np.ndarray  # its logits [n]
-
-    def arguments(self, function: str) -> Arrays:
-        p, q = (softmax(z).astype(z.dtype) for z in (self.a, self.b))
-        return {
-            "labels": (self.y, self.a),
-            "soft": (self.t, self.a),
-            "entropy_logits": (self.a,),
-            "entropy_probs": (p,),
-            "binary": (self.event, self.x),
-            "kl_logits": (self.a, self.b),
-            "kl_probs": (p, q),
-            "js_probs": (p, q),
-        }[function]
-
-
-class Regime(NamedTuple):
+class Case(NamedTuple):
     name: str
-    samples: Callable[[Generator, int], Iterator[Sample]]
-    functions: tuple[str, ...] = FUNCTIONS
-    exact: bool = True  # else what counts is right, wrong or NaN
+    function: str  # of `libraries`
+    wrt: tuple[int, ...]  # the arguments that it is differentiated by
+    peers: tuple[str, ...]  # whose time and memory are set beside jxent's
+
+
+CASES = (
+    Case("labels", "labels", (1,), ("optax", "torch")),
+    Case("soft targets", "soft", (1,), ("optax", "jax")),
+    Case("binary", "binary", (1,), ("optax", "jax")),
+    Case("entropy, logits", "entropy_logits", (0,), ("distrax", "jax")),
+    Case("entropy, probs", "entropy_probs", (0,), ("jax",)),
+    Case("kl, logits, student", "kl_logits", (1,), ("optax", "jax")),
+    Case("kl, logits, both", "kl_logits", (0, 1), ("optax", "jax")),
+    Case("kl, probs", "kl_probs", (0, 1), ("optax", "jax")),
+    Case("js, probs", "js_probs", (0, 1), ("jax",)),
+)
+
+# All arguments that a function is ever differentiated by: the last row has them.
+WRT = {case.function: case.wrt for case in CASES}
+
+
+class Shape(NamedTuple):
+    """As many rows as keep the array in memory; the classes of a well-known model."""
+
+    model: str
+    rows: int
+    classes: int
+
+    def __str__(self) -> str:
+        return f"{self.model} {self.rows}×{self.classes}"
+
+
+SHAPES = (
+    Shape("digits", 1797, 10),
+    Shape("ImageNet", 4096, 1000),
+    Shape("Mistral 7B", 1024, 32768),
+    Shape("GPT-2", 512, 50257),
+    Shape("Llama 3", 256, 128256),
+    Shape("Mistral NeMo", 256, 131072),
+    Shape("Gemma 2", 128, 256000),
+)
+DTYPES = ("float32", "bfloat16")
+
+
+class Selection(NamedTuple):
+    """What a run is to measure: all cases whose titles have all these words in them."""
+
+    only: tuple[str, ...] = ()
+    quick: bool = False
+
+    def has(self, title: str) -> bool:
+        return all(words in title for words in self.only)
+
+
+@functools.lru_cache(maxsize=1)
+def _normals(rows: int, classes: int, dtype: str) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    return (2 * rng.standard_normal((2, rows, classes), np.float32)).astype(dtype)
+
+
+def arguments(function: str, rows: int, classes: int, dtype: str) -> Arrays:
+    """What a model that is being trained would give the function."""
+    a, b = _normals(rows, classes, dtype)
+    rng = np.random.default_rng(1)
+    match function:
+        case "labels":
+            return rng.integers(classes, size=rows, dtype=np.int32), a
+        case "soft":
+            return softmax(b), a
+        case "binary":
+            return rng.random(a.shape, np.float32).astype(dtype), a
+        case "entropy_logits":
+            return (a,)
+        case "entropy_probs":
+            return (softmax(a),)
+        case "kl_logits":
+            return a, b
+        case "kl_probs" | "js_probs":
+            return softmax(a), softmax(b)
+    raise ValueError(f"{function} has no arguments")
 
 
 def softmax(z: np.ndarray) -> np.ndarray:
-    z = z.astype(np.float64)
-    e = np.exp(z - z.max(-1, keepdims=True))
-    return e / e.sum(-1, keepdims=True)
-
-
-def _sample(rng: Generator, a, b, *, y=None, t=None, event=None, x=None, dtype="f4"):
-    """Fills in what is not given, and rounds all of it to `dtype`."""
-    n, k = a.shape
-    y = rng.integers(k, size=n) if y is None else y
-    t = softmax(rng.normal(size=(n, k))) if t is None else t
-    event = rng.integers(2, size=n) if event is None else event
-    x = rng.normal(scale=4, size=n) if x is None else x
-    floats = (array.astype(dtype) for array in (a, b, t, event, x))
-    a, b, t, event, x = floats
-    return Sample(a, b, y.astype(np.int32), t, event, x)
-
-
-def _random(dtype: Any = "f4"):
-    def samples(rng, rows):
-        for n, k in ((rows, 10), (max(1, rows // 16), 1000)):
-            a, b = rng.normal(scale=3, size=(2, n, k))
-            yield _sample(rng, a, b, dtype=dtype)
-
-    return samples
-
-
-def _near_equal(kl: float):
-    # KL of logits that differ by noise of variance s is about s/2 · (1 − Σp²).
-    def samples(rng, rows):
-        for n, k in ((rows, 10), (max(1, rows // 16), 1000)):
-            a = rng.normal(size=(n, k))
-            yield _sample(rng, a, a + rng.normal(scale=np.sqrt(2 * kl), size=(n, k)))
-
-    return samples
-
-
-def _confident(margin: float):
-    # The label is right, the targets are one-hot or nearly, and both models agree.
-    def samples(rng, rows):
-        a, b = rng.normal(size=(2, rows, 10))
-        y = rng.integers(10, size=rows)
-        at_y = np.arange(10) == y[:, None]
-        for z in (a, b):
-            rival = np.where(at_y, -np.inf, z).max(-1, keepdims=True)
-            z[...] = np.where(at_y, rival + margin, z)
-        one_hot = np.arange(rows)[:, None] % 2 == 0
-        t = np.where(one_hot, at_y, softmax(b))
-        event = rng.integers(2, size=rows)
-        x = np.where(event == 1, margin, -margin) + rng.normal(scale=0.1, size=rows)
-        yield _sample(rng, a, b, y=y, t=t, event=event, x=x)
-
-    return samples
-
-
-def _offset(size: float):
-    def samples(rng, rows):
-        a, b = rng.normal(scale=3, size=(2, rows, 10))
-        yield _sample(rng, a + size, b - size)
-
-    return samples
-
-
-def _zeros(rng, rows):
-    # Two classes are impossible after softmax in float32, one of them in p alone, and
-    # the targets of both are 0. An event's logit is 0, which is a kink of |x|.
-    a, b = rng.normal(size=(2, rows, 10))
-    a[:, :2], b[:, :1] = -200, -200
-    t = softmax(rng.normal(size=(rows, 10)))
-    t[:, :2] = 0
-    yield _sample(rng, a, b, t=t, x=np.zeros(rows))
-
-
-def _masked(rng, rows):
-    a, b = rng.normal(scale=3, size=(2, rows, 10))
-    t = softmax(rng.normal(size=(rows, 10)))
-    for x, impossible in ((a, -np.inf), (b, -np.inf), (t, 0)):
-        x[:, :3] = impossible
-    yield _sample(rng, a, b, y=rng.integers(3, 10, size=rows), t=t)
-
-
-def _many_classes(rng, rows):
-    # A million classes of a thousand kinds, of which the truth has to know no more.
-    kinds, k = 1024, 10**6
-    kind_of = rng.integers(kinds, size=k)
-    a, b = rng.normal(scale=2, size=(2, 1, kinds))[..., kind_of]
-    t = softmax(rng.normal(size=(1, kinds))[..., kind_of])
-    yield _sample(rng, a, b, t=t)
-
-
-REGIMES = (
-    Regime("random", _random()),
-    Regime("near-equal, KL ≈ 1e-6", _near_equal(1e-6), DIVERGENCES),
-    Regime("near-equal, KL ≈ 1e-12", _near_equal(1e-12), DIVERGENCES),
-    Regime("confident, margin 10", _confident(10)),
-    Regime("confident, margin 20", _confident(20)),
-    Regime("confident, margin 40", _confident(40)),
-    Regime("offset 1e4", _offset(1e4), FROM_LOGITS),
-    Regime("offset 1e6", _offset(1e6), FROM_LOGITS),
-    Regime("zeros", _zeros, ("soft", "binary", *FROM_PROBS), exact=False),
-    Regime("masked, −inf logits", _masked, FROM_LOGITS),
-    Regime("bfloat16", _random(jnp.bfloat16)),
-    Regime("a million classes", _many_classes, FROM_LOGITS + FROM_PROBS),
-)
+    """Computed in float64, and rounded to the dtype of `z`."""
+    wide = z.astype(np.float64)
+    e = np.exp(wide - wide.max(-1, keepdims=True))
+    return (e / e.sum(-1, keepdims=True)).astype(z.dtype)

@@ -27,6 +27,7 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 import jxent
 
@@ -176,8 +177,17 @@ def _torch() -> Spellings:
     }
 
 
+def tensor(x: np.ndarray) -> Any:
+    """The array as torch's, which reads class indices as int64 only."""
+    import torch
+
+    if np.issubdtype(x.dtype, np.integer):
+        return torch.from_numpy(x.astype(np.int64))
+    wide = torch.from_numpy(x.astype(np.float32))  # NumPy has no bfloat16 to share
+    return wide.to(getattr(torch, x.dtype.name))
+
+
 def _scipy() -> Spellings:
-    import numpy as np
     from scipy import spatial, special
 
     log_softmax = functools.partial(special.log_softmax, axis=-1)

@@ -1,13 +1,11 @@
-"""What a projection's loss moves between the chips of a mesh, and what it stores there.
+"""What the loss of a projection moves between the chips of a mesh, and stores on each.
 
-Compiled for a TPU v5e of 2×4 chips that need not be there. Bytes are those of the results
-of the collectives as the compiled text has them, times the trip counts of their loops.
+Compiled for a TPU v5e of 2×4 chips that need not be there.
 """
 
 import functools
-import math
-import re
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -17,9 +15,12 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec as P
 
 from jxent import cross_entropy, Labels, LinearLogits, Logits
 
-from . import aot, report
+from . import aot, plot, report
+from .cases import Selection
+from .collectives import moved
 from .report import Record, Result
 
+HELP = "what a projection moves on a mesh of chips, compiled without one"
 SHAPE = (16384, 2048, 131072)  # tokens, hidden axis, vocabulary
 
 
@@ -93,117 +94,65 @@ def _in_shard_map(linear: Any, case: Case, mesh: Mesh) -> Any:
     return jax.shard_map(here, mesh=mesh, in_specs=specs, out_specs=P())
 
 
-# Reading compiled programs.
-
-KINDS = "all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter"
-WIDTHS = {
-    "pred": 1,
-    "s8": 1,
-    "u8": 1,
-    "bf16": 2,
-    "f16": 2,
-    "f64": 8,
-    "s64": 8,
-    "u64": 8,
-}
-
-
-class Moved(NamedTuple):
-    """A collective of a compiled program."""
-
-    kind: str
-    size: int  # bytes of its result
-    times: int  # how often it runs
-
-
-def moved(text: str) -> list[Moved]:
-    """The collectives of a compiled program, loops multiplied in."""
-    computations = dict(_computations(text))
-    entry = re.search(r"^ENTRY %?([\w.\-]+)", text, re.MULTILINE)
-    assert entry is not None
-    found = []
-
-    def visit(name: str, times: int) -> None:
-        for line in computations[name]:
-            if match := re.search(rf" = (.*?) ({KINDS})(?:-done)?\(", line):
-                shapes, kind = match.groups()
-                found.append(Moved(kind, _size(shapes), times))
-            trips = 1
-            if loop := re.search(r" while\(.*condition=%?([\w.\-]+)", line):
-                known = re.findall(r'known_trip_count":\{"n":"(\d+)', line)
-                limits = re.findall(
-                    r"constant\((\d+)\)", "".join(computations[loop[1]])
-                )
-                trips = max(map(int, known or limits))  # it counts up to the limit
-            for callee in re.findall(r"(?:body|calls|to_apply)=%?([\w.\-]+)", line):
-                visit(callee, times * trips)
-            for callees in re.findall(
-                r"(?:branch|called)_computations=\{(.*?)\}", line
-            ):
-                for callee in callees.split(","):
-                    visit(callee.strip().lstrip("%"), times)
-
-    visit(entry[1], 1)
-    return found
-
-
-def _computations(text: str) -> Iterator[tuple[str, list[str]]]:
-    for block in re.split(
-        r"^(?=(?:ENTRY )?%?[\w.\-]+ .*\{$)", text, flags=re.MULTILINE
-    ):
-        if match := re.match(r"(?:ENTRY )?%?([\w.\-]+) ", block):
-            yield match[1], block.splitlines()[1:]
-
-
-def _size(shapes: str) -> int:
-    return sum(
-        math.prod(int(n) for n in axes.split(",") if n) * WIDTHS.get(dtype, 4)
-        for dtype, axes in re.findall(r"(\w+)\[([\d,]*)\]", shapes)
-    )
-
-
-# The benchmark.
-
-
 @functools.cache
 def devices(platform: str = "TPU v5e") -> list[Any]:
     """Eight devices that are known by their figures only."""
     return aot.devices(platform, {"TPU v5e": "v5e:2x4", "H100": "1x1x8"}[platform])
 
 
-def run() -> Result:
-    """Compiles every mesh in every way."""
+def run(selection: Selection) -> Result:
     records = []
-    for name, case in CASES.items():
-        for way in WAYS:
-            program = compiled(case, way, devices(), SHAPE, jnp.bfloat16)
-            temporary = program.memory_analysis().temp_size_in_bytes
-            collectives = moved(program.as_text())
-            gathers = [c for c in collectives if c.kind == "all-gather"]
-            total = lambda found: sum(c.size * c.times for c in found) / 2**20
-            for what, mib in (
-                ("temporary memory", temporary / 2**20),
-                ("moved", total(collectives)),
-                ("gathered", total(gathers)),
-            ):
-                records.append(Record.of(name, way, what, "MiB", [mib]))
+    for (name, case), way in itertools.product(CASES.items(), WAYS):
+        if not selection.has(f"{name}; {way}") or not aot.installed():
+            continue
+        report.progress(f"{name}; {way}")
+        program = compiled(case, way, devices(), SHAPE, jnp.bfloat16)
+        temporary = program.memory_analysis().temp_size_in_bytes
+        found = moved(program.as_text())
+        gathered = [c for c in found if c.kind == "all-gather"]
+        total = lambda collectives: sum(c.size * c.times for c in collectives)
+        for what, size in (
+            ("moved", total(found)),
+            ("gathered", total(gathered)),
+            ("temp", temporary),
+        ):
+            records.append(Record.of(name, way, what, "MiB", [size / 2**20]))
     return Result.now("meshes", records)
 
 
-def tables(result: Result) -> str:
-    found = {(r.case, r.subject, r.quantity): r.median for r in result.records}
-    cell = lambda name, way: " / ".join(
-        f"{found[name, way, what]:.0f}"
-        for what in ("moved", "gathered", "temporary memory")
-    )
-    rows = [[name, *(cell(name, way) for way in WAYS)] for name in CASES]
-    n, d, v = SHAPE
-    return (
-        f"A loss and its gradients by hidden states and weight, {n} tokens, {d} × {v}, "
-        "bfloat16, on each of the eight chips of a TPU v5e: MiB that collectives move, "
-        "of them by gathers, and of temporary memory, as XLA's compiler reports it.\n\n"
-        f"{report.table(['mesh', *WAYS], rows)}"
-    )
+_LEGEND = (
+    f"The mean log loss of {SHAPE[0]} tokens, width {SHAPE[1]}, {SHAPE[2]} classes, "
+    "bfloat16, and its gradients by hidden states and weight, on each of the eight chips "
+    "of a TPU v5e, as XLA's compiler for it has them. MiB in the results of collectives, "
+    "loops multiplied in, and in parentheses temporary memory."
+)
 
 
-full_tables = tables
+def summary(result: Result) -> str:
+    rows = [[name, *(_cell(result, name, way) for way in WAYS)] for name in CASES]
+    return f"{_LEGEND}\n\n{report.table(['mesh', *WAYS], rows)}"
+
+
+details = summary
+
+
+def _cell(result: Result, name: str, way: str) -> str:
+    moved = result.find(name, way, "moved")
+    temporary = result.find(name, way, "temp")
+    if moved is None or temporary is None:
+        return "–"
+    return f"{moved.median:,.0f} ({temporary.median:,.0f})"
+
+
+def draw(result: Result) -> plot.Figure:
+    panels = {
+        name: {
+            "log loss": {
+                way: record.median
+                for way in WAYS
+                if (record := result.find(name, way, "moved"))
+            }
+        }
+        for name in CASES
+    }
+    return plot.dots(panels, "moved between chips, MiB", log=True)

@@ -4,7 +4,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -13,103 +13,69 @@ import numpy as np
 
 from jxent import checks
 
-from . import libraries, report
-from .cases import softmax, WRT
+from . import plot, report
+from .cases import arguments, Case, CASES, Selection
+from .programs import directions, program, spelled
 from .report import Record, Result
-from .speed import interleave
+from .timing import interleave
 
+HELP = "eager calls, compile time, import time"
 SHAPE = (8, 10)
-REPEATS = 15
-CALLS = {
-    "labels": "cross_entropy(Labels(y), Logits(z))",
-    "entropy_logits": "entropy(Logits(z))",
-    "kl_probs": "kl_divergence(p, q)",
-}
-_LIBRARIES = ("jxent", "optax", "jax")
+_OFF = "jxent, checks off"
 _IMPORTS = {
     "jxent, beyond jax": "jxent",
     "of which chex and jaxtyping": "chex, jaxtyping",
 }
 
 
-def run(repeats: int = REPEATS) -> Result:
-    records = [*_imports(min(5, repeats))]
-    for function in CALLS:
-        records += _calls(function, repeats)
-        records += _programs(function, min(5, repeats))
+def run(selection: Selection) -> Result:
+    records = [*_imports(5)] if selection.has("import") else []
+    for case in CASES:
+        if selection.has(case.name):
+            report.progress(case.name)
+            given = arguments(case.function, *SHAPE, "float32")
+            records += _calls(case, given, 5 if selection.quick else 15)
+            records += _programs(case, given, 1 if selection.quick else 5)
     return Result.now("overhead", records)
 
 
-def _arguments(function: str) -> tuple[jax.Array, ...]:
-    rng = np.random.default_rng(0)
-    a, b = rng.normal(size=(2, *SHAPE))
-    y = rng.integers(SHAPE[1], size=SHAPE[0])
-    arrays = {
-        "labels": (y.astype(np.int32), a.astype(np.float32)),
-        "entropy_logits": (a.astype(np.float32),),
-        "kl_probs": tuple(softmax(z).astype(np.float32) for z in (a, b)),
-    }[function]
-    return tuple(map(jnp.asarray, arrays))
-
-
-def _functions(function: str) -> dict[str, Callable]:
-    found = libraries.spellings()
-    return {
-        library: found[library][function].function
-        for library in _LIBRARIES
-        if function in found.get(library, ())
-    }
-
-
-def _calls(function: str, repeats: int) -> Iterator[Record]:
-    arguments = _arguments(function)
-    call = _functions(function)["jxent"]
-    compiled = jax.jit(call)
+def _calls(case: Case, given: tuple[np.ndarray, ...], rounds: int) -> Iterator[Record]:
+    arrays = jax.tree.map(jnp.asarray, given)
+    calls = spelled(case)
+    run = lambda call: lambda: jax.block_until_ready(call(*arrays))
+    runs = {name: run(call) for name, call in calls.items()}
 
     def unchecked():
         with checks.mode("off"):
-            call(*arguments).block_until_ready()
+            runs["jxent"]()
 
-    runs = {
-        "eager": lambda: call(*arguments).block_until_ready(),
-        "eager, checks off": unchecked,
-        "compiled": lambda: compiled(*arguments).block_until_ready(),
-    }
-    for library, peer in _functions(function).items():
-        if library != "jxent":
-            runs[f"eager, {library}"] = lambda f=peer: f(*arguments).block_until_ready()
-    times = interleave(runs, repeats)
+    compiled = run(jax.jit(calls["jxent"]))
+    times = interleave(runs | {_OFF: unchecked, "compiled": compiled}, rounds)
     for name, seconds in times.items():
-        yield Record.of(function, name, "time", "µs", seconds * 1e6)
-    for name in ("eager", "eager, checks off"):
-        beyond = (times[name] - times["compiled"]) * 1e6
-        yield Record.of(function, name, "overhead", "µs", beyond)
+        yield Record.of(case.name, name, "call", "µs", seconds * 1e6)
 
 
-def _programs(function: str, repeats: int) -> Iterator[Record]:
+def _programs(
+    case: Case, given: tuple[np.ndarray, ...], repeats: int
+) -> Iterator[Record]:
     """The compiled loss and gradient: how long it takes to make, how much it is."""
-    arguments = _arguments(function)
+    along = directions(given, case.wrt)
     seconds: dict[str, list[float]] = {}
     for repeat in range(repeats + 1):  # the first warms the compiler up
-        for library, call in _functions(function).items():
-            loss = _loss(call, WRT[function])
+        for library, call in spelled(case).items():
             jax.clear_caches()
             start = time.perf_counter()
-            traced = jax.jit(loss).trace(*arguments)
+            traced = jax.jit(program("gradient", call, case.wrt)).trace(given, along)
             compiled = traced.lower().compile()
             seconds.setdefault(library, []).append(time.perf_counter() - start)
             if repeat == 0:
                 equations = _count(traced.jaxpr)
                 operations = _operations(compiled.as_text() or "")
-                yield _exactly(function, library, "jaxpr equations", equations)
-                yield _exactly(function, library, "HLO operations", operations)
+                yield _exactly(case.name, library, "jaxpr equations", equations)
+                yield _exactly(case.name, library, "HLO operations", operations)
     for library, samples in seconds.items():
         milliseconds = np.array(samples[1:]) * 1e3
-        yield Record.of(function, library, "compile time", "ms", milliseconds)
-
-
-def _loss(call: Callable, wrt: tuple[int, ...]) -> Callable:
-    return jax.value_and_grad(lambda *args: jnp.mean(call(*args)), wrt)
+        yield Record.of(case.name, library, "compile time", "ms", milliseconds)
 
 
 def _exactly(case: str, subject: str, quantity: str, count: int) -> Record:
@@ -148,41 +114,67 @@ def _seconds(program: str) -> float:
     return float(ended.stdout)
 
 
-def tables(result: Result) -> str:
-    found = {(r.case, r.subject, r.quantity): r for r in result.records}
+_LEGEND = (
+    f"With arrays of {SHAPE[0]}×{SHAPE[1]}: a call in µs, eager and, last, compiled; then "
+    "the compiled mean and its gradient. Checks look at every value of an eager call, and "
+    "leave nothing in a compiled one."
+)
+_CALLS = ("jxent", _OFF, "optax", "distrax", "jax", "compiled")
 
-    def cell(case, subject, quantity):
-        record = found.get((case, subject, quantity))
-        return f"{record.median:.0f}" if record else "–"
 
-    timings = ("eager", "eager, checks off", "compiled", "eager, optax", "eager, jax")
-    calls = [
-        [
-            f"`{call}`",
-            *(cell(case, subject, "time") for subject in timings),
-            cell(case, "eager", "overhead"),
+def summary(result: Result) -> str:
+    rows = []
+    for case in CASES:
+        rows.append([case.name, *(_cell(result, case, s, "call") for s in _CALLS)])
+        fastest = [
+            record.median
+            for peer in case.peers
+            if (record := result.find(case.name, peer, "compile time"))
         ]
-        for case, call in CALLS.items()
-    ]
-    quantities = ("jaxpr equations", "HLO operations", "compile time")
-    programs = [
-        [f"`{call}`", library, *(cell(case, library, q) for q in quantities)]
-        for case, call in CALLS.items()
-        for library in _LIBRARIES
-        if (case, library, "compile time") in found
-    ]
-    imports = [f"{title}: {cell('import', title, 'time')} ms" for title in _IMPORTS]
-    return "\n\n".join(
-        [
-            f"A call with arrays of shape {SHAPE}, in µs:",
-            report.table(["call", *timings, "overhead"], calls),
-            "The mean and its gradient, compiled:",
-            report.table(
-                ["loss", "of", *quantities[:2], "compile time, ms"], programs, left=2
-            ),
-            f"Import of {', '.join(imports)}.",
-        ]
+        peer = f" ({min(fastest):.0f})" if fastest else ""
+        rows[-1] += [_cell(result, case, "jxent", "compile time") + peer]
+    heads = ["loss", *_CALLS, "compiling, ms (peer)"]
+    return f"{_LEGEND}\n\n{report.table(heads, rows)}\n\n{_import_times(result)}"
+
+
+def details(result: Result) -> str:
+    quantities = ("call", "compile time", "jaxpr equations", "HLO operations")
+    rows = []
+    for case in CASES:
+        for subject in _CALLS:
+            cells = [_cell(result, case, subject, q) for q in quantities]
+            if set(cells) != {"–"}:
+                rows.append([case.name, subject, *cells])
+    heads = ["loss", "of", "call, µs", "compiling, ms", *quantities[2:]]
+    return (
+        f"{_LEGEND}\n\n{report.table(heads, rows, left=2)}\n\n{_import_times(result)}"
     )
 
 
-full_tables = tables
+def _cell(result: Result, case: Case, subject: str, quantity: str) -> str:
+    record = result.find(case.name, subject, quantity)
+    return f"{record.median:.0f}" if record else "–"
+
+
+def _import_times(result: Result) -> str:
+    found = {title: result.find("import", title, "time") for title in _IMPORTS}
+    times = (f"{title}: {r.median:.0f} ms" for title, r in found.items() if r)
+    return f"Import of {', '.join(times)}."
+
+
+def draw(result: Result) -> plot.Figure:
+    panels = {"eager call, µs": "call", "compiling, ms": "compile time"}
+    return plot.dots(
+        {
+            title: {
+                case.name: {
+                    subject: record.median
+                    for subject in _CALLS
+                    if (record := result.find(case.name, subject, quantity))
+                }
+                for case in CASES
+            }
+            for title, quantity in panels.items()
+        },
+        "",
+    )

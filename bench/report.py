@@ -1,12 +1,14 @@
-"""One format for all results: JSON on disk, Markdown for readers."""
+"""One format for all results: JSON on disk, tables in Markdown."""
 
 import dataclasses
 import datetime
+import functools
 import json
 import math
 import os
 import platform
 import re
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -82,6 +84,13 @@ class Result:
         path.write_text(f'{head},\n  "records": [\n{records}\n  ]\n}}\n', "utf-8")
         return path
 
+    def find(self, case: str, subject: str, quantity: str) -> Record | None:
+        return self._found.get((case, subject, quantity))
+
+    @functools.cached_property
+    def _found(self) -> dict[tuple[str, str, str], Record]:
+        return {(r.case, r.subject, r.quantity): r for r in self.records}
+
     def caption(self) -> str:
         """Where and with what this was measured."""
         versions = ", ".join(f"{name} {v}" for name, v in self.versions.items())
@@ -92,7 +101,10 @@ class Result:
         )
 
 
-def load(name: str) -> Result:
+def load(name: str) -> Result | None:
+    """The last complete run, if there was one."""
+    if not _path(name).exists():
+        return None
     data = json.loads(_path(name).read_text("utf-8"))
     records = [_record(**fields) for fields in data.pop("records")]
     return Result(records=records, **data)
@@ -100,10 +112,6 @@ def load(name: str) -> Result:
 
 def _record(*, median: Any, low: Any, high: Any, **words: str) -> Record:
     return Record(**words, median=float(median), low=float(low), high=float(high))
-
-
-def exists(name: str) -> bool:
-    return _path(name).exists()
 
 
 def _path(name: str) -> Path:
@@ -131,27 +139,5 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> 
     return "\n".join(lines)
 
 
-class StaleReadme(Exception):
-    """README.md does not say what the results say."""
-
-
-def update_readme(tables: dict[str, str], *, check: bool = False) -> None:
-    """Writes each table between its markers, or only checks that it is there."""
-    readme = ROOT / "README.md"
-    if not readme.exists():
-        raise StaleReadme("there is no README.md")
-    old = new = readme.read_text("utf-8")
-    for name in re.findall(r"<!-- bench:(\w+) -->", old):
-        if name not in tables:
-            raise StaleReadme(f"{name} has no results yet; run python -m bench {name}")
-    for name, text in tables.items():
-        start, end = f"<!-- bench:{name} -->", f"<!-- /bench:{name} -->"
-        if (new.count(start), new.count(end)) != (1, 1):
-            raise StaleReadme(f"README.md has no room for {name}: {start} … {end}")
-        before, rest = new.split(start)
-        _, after = rest.split(end)
-        new = f"{before}{start}\n{text}\n{end}{after}"
-    if check and new != old:
-        raise StaleReadme("README.md is stale; run python -m bench readme")
-    if new != old:
-        readme.write_text(new, "utf-8")
+def progress(title: str) -> None:
+    print(title, file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""What the functions of `libraries` are, to 60 digits, at the exact float inputs."""
+"""What the functions of `libraries` are, to 120 digits, at the exact float inputs."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias
@@ -9,43 +9,89 @@ from mpmath import mpf
 
 from .libraries import Convention
 
-_DIGITS = 60
+_DIGITS = 120
 _Number: TypeAlias = Any  # an mpf
 _Row: TypeAlias = list[_Number]
 
 
 class Truth(NamedTuple):
+    """Of a row: the slopes by each argument that has a direction, and the product of
+    the Hessian with the directions."""
+
     value: float
-    gradients: tuple[np.ndarray, ...]  # by each argument but labels and targets
+    gradient: tuple[np.ndarray, ...]
+    product: tuple[np.ndarray, ...]
 
 
 def truth(
-    function: str, convention: Convention, arguments: Sequence[np.ndarray]
+    function: str,
+    convention: Convention,
+    arguments: Sequence[np.ndarray],
+    directions: Sequence[np.ndarray],
+    through_softmax: bool = False,
 ) -> Truth:
-    """Of one row: `arguments` are [k] arrays, or scalars for `labels` and `binary`."""
+    """Of one row: `arguments` are [k] arrays, or scalars for `labels` and `binary`.
+
+    `directions` are of the last arguments, which are those that are differentiated.
+    """
+    call = _FUNCTIONS[function]
+    if through_softmax:
+        call = _of_logits(call)
+    if function == "labels":
+        y, z = arguments
+        arguments = np.arange(z.shape[-1]) == y, z
+    still = len(arguments) - len(directions)
+    # Classes of one kind are computed once, so that there can be a million of them.
+    columns = [np.atleast_1d(x).astype(np.float64) for x in (*arguments, *directions)]
+    kinds, kind_of, counts = np.unique(
+        np.stack(columns), axis=1, return_inverse=True, return_counts=True
+    )
+    kind_of = kind_of.reshape(-1)
     with mpmath.workdps(_DIGITS):
-        if function == "binary":
-            value, slope = _binary(*(mpf(float(x)) for x in arguments))
-            return Truth(float(value), (np.array(float(slope)),))
-        if function == "labels":
-            y, z = arguments
-            arguments = np.arange(z.shape[-1]) == y, z
-        # Classes of one kind are computed once, so that there can be a million of them.
-        columns = np.stack([np.asarray(x, np.float64) for x in arguments])
-        kinds, kind_of, counts = np.unique(
-            columns, axis=1, return_inverse=True, return_counts=True
-        )
         rows = [[mpf(float(x)) for x in row] for row in kinds]
+        fixed, x, v = (
+            rows[:still],
+            rows[still : -len(directions)],
+            rows[-len(directions) :],
+        )
         n = [mpf(int(c)) for c in counts]
-        value, slopes = _FUNCTIONS[function](n, *rows, convention)
-        of_kind = (np.array([float(x) for x in slope]) for slope in slopes)
-        kind_of = kind_of.reshape(-1)
-        return Truth(float(value), tuple(slope[kind_of] for slope in of_kind))
+
+        def at(step: _Number) -> tuple[_Number, Sequence[_Row]]:
+            moved = [
+                [a + step * b for a, b in zip(*pair, strict=True)]
+                for pair in zip(x, v, strict=True)
+            ]
+            return call(n, *fixed, *moved, convention)
+
+        value, slopes = at(mpf(0))
+        # With this many digits the central difference is as good as the derivative.
+        step = mpf(10) ** -40
+        ahead, behind = at(step)[1], at(-step)[1]
+        products = [
+            [(a - b) / (2 * step) for a, b in zip(*pair, strict=True)]
+            for pair in zip(ahead, behind, strict=True)
+        ]
+
+        def arrays(rows: Sequence[_Row]) -> tuple[np.ndarray, ...]:
+            return tuple(np.array([float(x) for x in row])[kind_of] for row in rows)
+
+        return Truth(float(value), arrays(slopes), arrays(products))
 
 
-def _binary(y: _Number, x: _Number) -> tuple[_Number, _Number]:
-    value = y * mpmath.log1p(mpmath.exp(-x)) + (1 - y) * mpmath.log1p(mpmath.exp(x))
-    return value, 1 / (1 + mpmath.exp(-x)) - y
+def _of_logits(call: Callable) -> Callable:
+    """Of softmax:  pᵢ (gᵢ − Σⱼ pⱼ gⱼ)  is the slope by logit i."""
+
+    def of_logits(n, *arguments):
+        *logits, convention = arguments
+        probs = [_softmax(n, z)[0] for z in logits]
+        value, slopes = call(n, *probs, convention)
+        chained = []
+        for p, g in zip(probs, slopes, strict=True):
+            mean = _total(n, p, g)
+            chained.append([x * (y - mean) for x, y in zip(p, g, strict=True)])
+        return value, chained
+
+    return of_logits
 
 
 def _total(n: _Row, *factors: _Row) -> _Number:
@@ -63,6 +109,12 @@ def _softmax(n: _Row, z: _Row) -> tuple[_Row, _Row]:
     mass = [mpmath.exp(x - top) for x in z]
     total = _total(n, mass)
     return [m / total for m in mass], [x - top - mpmath.log(total) for x in z]
+
+
+def _binary(n, y, x, convention):
+    (y,), (x,) = y, x
+    value = y * mpmath.log1p(mpmath.exp(-x)) + (1 - y) * mpmath.log1p(mpmath.exp(x))
+    return value, ([1 / (1 + mpmath.exp(-x)) - y],)
 
 
 def _soft(n, t, z, convention):
@@ -134,6 +186,7 @@ def _js_probs(n, p, q, convention):
 _FUNCTIONS: dict[str, Callable] = {
     "labels": _soft,
     "soft": _soft,
+    "binary": _binary,
     "entropy_logits": _entropy_logits,
     "entropy_probs": _entropy_probs,
     "kl_logits": _kl_logits,

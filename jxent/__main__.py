@@ -137,14 +137,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def interrupted(signum: int, frame: object) -> NoReturn:
-    """Ends at once: an exception could surface inside a callback, as a traceback."""
-    os.write(2, b"\ninterrupted\n" if sys.stdout.isatty() else b"interrupted\n")
-    os._exit(130)
-
-
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, interrupted)
     if hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends the job quietly
     sys.exit(main())

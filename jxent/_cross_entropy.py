@@ -56,7 +56,8 @@ def cross_entropy(
     Raises:
       TypeError: If `q` is Labels, labels are not integer or probabilities are, or only
         one of the two has a class axis.
-      ValueError: If class axes differ, or batch axes do not broadcast.
+      ValueError: If class axes differ, or batch axes do not broadcast, or would to more
+        axes than either has.
       AssertionError: If a row is not a distribution (see `checks`).
 
     Example:

@@ -12,14 +12,12 @@ from typing import Any, final, Literal, TypeAlias, TypeVar
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
-from . import _numerics as num, _softmax as sm, checks
+from . import _numerics as num, _softmax as sm, _static as facts, checks
 from ._mesh import all_classes, AxisName
 from ._pytree import pytree, static
-from ._static import check_float, check_labels_dtype, indices, integers
 
 
 class Distribution(abc.ABC):
@@ -219,7 +217,7 @@ class Labels(Distribution):
 
     @property
     def data(self) -> Array:
-        return indices(self.y)
+        return facts.indices(self.y)
 
     @property
     def num_classes(self) -> None:
@@ -230,7 +228,7 @@ class Labels(Distribution):
         return self.data.shape
 
     def check(self, name: str, caller: str) -> None:
-        check_labels_dtype(integers(self.y), name=name, caller=caller)
+        facts.check_labels_dtype(facts.integers(self.y), name=name, caller=caller)
         if not isinstance(self.smoothing, int | float):
             kind = type(self.smoothing).__name__
             message = f"{caller}: smoothing is a {kind}, and must be a Python number"
@@ -307,6 +305,8 @@ class BinaryLogits(Density):
       >>> x, target = jnp.array([0.0, 3.0, -3.0]), jnp.array([1.0, 1.0, 0.5])
       >>> print(jxent.cross_entropy(jxent.BinaryProbs(target), jxent.BinaryLogits(x)))
       [0.6931472  0.04858735 1.5485873 ]
+
+    See also: `checks.assert_binary_logits`, which the measures apply.
     """
 
     x: Float[ArrayLike, "*batch"]
@@ -324,7 +324,7 @@ class BinaryLogits(Density):
         return self.data.shape
 
     def check(self, name: str, caller: str) -> None:
-        check_float(self.data, name=name, caller=caller)
+        checks.assert_binary_logits(self.x, name=name, caller=caller)
 
     def two_class(self) -> Float[Array, "*batch 2"]:
         """The logits of the two classes."""
@@ -352,8 +352,8 @@ def admit_density(p: DensityLike, *, caller: str, name: str = "p") -> Density:
     if isinstance(admitted, Density):
         return admitted
     raise TypeError(
-        f"{caller}: {name} is {type(admitted).__name__}, which do not say how many "
-        f"classes there are; give {name} its class axis, as probabilities"
+        f"{caller}: {name} is Labels, which do not say how many classes there are; give "
+        f"{name} its class axis, as probabilities"
     )
 
 
@@ -379,17 +379,13 @@ def admit_pair(
     shapes = f"p has shape {p.data.shape} and q has shape {q.data.shape}"
     if p.num_classes not in (None, q.num_classes):
         raise ValueError(f"{caller}: the class axis (the last) differs: {shapes}")
-    try:
-        batch = np.broadcast_shapes(p.batch, q.batch)
-    except ValueError:
-        message = f"{caller}: the batch axes do not broadcast: {shapes}"
-        raise ValueError(message) from None
+    batch = facts.broadcast_batches(p.batch, q.batch, f"{caller}: {shapes}")
     return _spread(p, batch), _spread(q, batch)
 
 
 def _check(p: Density, x: ArrayLike, values: Any, name: str, caller: str) -> None:
     if p.axis_name is not None:  # one shard of a distribution is none
-        values = check_float
+        values = facts.check_float
     values(x, name=name, caller=caller)
 
 
@@ -403,6 +399,9 @@ _D = TypeVar("_D", bound=Distribution)
 def _admit(p: DistributionLike, name: str, caller: str) -> Distribution:
     if not isinstance(p, Distribution):
         p = Probs(jnp.asarray(p))
+        if name == "q" and jnp.issubdtype(p.data.dtype, jnp.integer):
+            fix = "; Labels(q) can only come first: were the two swapped?"
+            facts.check_float(p.data, name=name, caller=caller, fix=fix)
     p.check(name, caller)
     if isinstance(p, Labels):
         return Labels(p.data, float(p.smoothing))

@@ -39,4 +39,5 @@ def partitioned(f: Callable[..., Array], *args: Array, out: Any) -> Array:
     """`f(*args)`, laid out as `out`, of a function that Explicit axes refuse."""
     if all(axis is None for x in args for axis in layout(x).spec):
         return f(*args)
-    return jax.sharding.auto_axes(f, out_sharding=out)(*args)
+    by_partitioner: Any = jax.sharding.auto_axes(f, out_sharding=out)
+    return by_partitioner(*args)

@@ -1,4 +1,4 @@
-"""What is known while tracing, and always checked: dtypes and the class axis."""
+"""What is known while tracing, and always checked: dtypes and shapes."""
 
 from typing import Any
 
@@ -8,11 +8,11 @@ import numpy as np
 from jaxtyping import Array
 
 
-def check_float(x: Array | np.ndarray, *, name: str, caller: str) -> None:
-    """TypeError unless `x` has a floating-point dtype."""
+def check_float(
+    x: Array | np.ndarray, *, name: str, caller: str, fix: str = ""
+) -> None:
+    """TypeError unless `x` has a floating-point dtype; `fix` is what may be meant."""
     if not jnp.issubdtype(x.dtype, jnp.floating):
-        integer = jnp.issubdtype(x.dtype, jnp.integer)
-        fix = f"; did you mean Labels({name})?" if integer else ""
         raise TypeError(f"{caller}: {name} is {x.dtype}, not floating point{fix}")
 
 
@@ -27,6 +27,23 @@ def check_class_axis(x: Array | np.ndarray, *, name: str, caller: str) -> None:
     """ValueError unless `x` has a last axis, and a class on it."""
     if x.ndim == 0 or x.shape[-1] == 0:
         raise ValueError(f"{caller}: {name} has no class, its shape is {x.shape}")
+
+
+def broadcast_batches(
+    p: tuple[int, ...], q: tuple[int, ...], shapes: str
+) -> tuple[int, ...]:
+    """The batch that both broadcast to; ValueError if there is none, or a table of them."""
+    try:
+        batch = np.broadcast_shapes(p, q)
+    except ValueError:
+        raise ValueError(f"{shapes}: the batch axes do not broadcast") from None
+    if len(p) != len(q) and batch not in (p, q):
+        # (n, 1) labels and (n, k) logits, say: hardly anybody wants n² numbers.
+        raise ValueError(
+            f"{shapes}: batches {p} and {q} would make a table of {batch}; if that is "
+            "wanted, give both of them as many axes"
+        )
+    return batch
 
 
 def integers(y: Any) -> Array | np.ndarray:

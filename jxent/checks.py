@@ -225,8 +225,34 @@ def assert_binary_probs(
     _check(p, _Claim("binary_probs", name, caller))
 
 
+def assert_binary_logits(
+    x: ArrayLike, *, name: str = "x", caller: str = "assert_binary_logits"
+) -> None:
+    """Every element is the logit of one event.
+
+        −inf ≤ x ≤ +inf                                                no class axis
+
+    An infinite logit is an event that is certain, or impossible.
+
+    Raises:
+      AssertionError: If an element is NaN.
+      TypeError: If `x` is not floating point.
+
+    Example:
+      >>> import jxent, jax.numpy as jnp
+      >>> jxent.checks.assert_binary_logits(jnp.array([jnp.inf, jnp.nan]))
+      Traceback (most recent call last):
+      AssertionError: assert_binary_logits: entry [1] of x is NaN
+    """
+    _check(x, _Claim("binary_logits", name, caller))
+
+
 _NONE = 2**31 - 1  # no such index
-_ELEMENTWISE = ("labels", "binary_probs")  # claims without a class axis
+_ELEMENTWISE = (
+    "labels",
+    "binary_probs",
+    "binary_logits",
+)  # claims without a class axis
 _PREFIX = "[Chex] chexify assertion 'jxent' failed: "  # by which chexify knows its own
 _SUFFIX = " (`check` failed)"  # which checkify adds
 
@@ -241,9 +267,13 @@ class _Claim(NamedTuple):
 def _check(x: Any, claim: _Claim) -> None:
     kind, name, caller, num_classes = claim
     x = x if hasattr(x, "dtype") else jnp.asarray(x)
-    check_dtype = check_labels_dtype if kind == "labels" else check_float
-    check_dtype(x, name=name, caller=caller)
-    x = indices(x) if kind == "labels" else x
+    if kind == "labels":
+        check_labels_dtype(x, name=name, caller=caller)
+        x = indices(x)
+    else:
+        integer = jnp.issubdtype(x.dtype, jnp.integer)
+        fix = f"; did you mean Labels({name})?" if integer else ""
+        check_float(x, name=name, caller=caller, fix=fix)
     if kind not in _ELEMENTWISE:
         check_class_axis(x, name=name, caller=caller)
     how = _mode.value
@@ -290,7 +320,10 @@ def _flaws(x: Array, kind: str, num_classes: int):
     x = x.astype(jnp.float32 if floating else jnp.int32) if dtype.itemsize < 4 else x
     if kind in _ELEMENTWISE:
         x = jnp.expand_dims(x, -1)
-        wrong = ~((x >= 0) & (x <= 1)) if floating else (x < 0) | (x >= num_classes)
+        if kind == "labels":
+            wrong = (x < 0) | (x >= num_classes)
+        else:
+            wrong = jnp.isnan(x) if kind == "binary_logits" else ~((x >= 0) & (x <= 1))
         return x, wrong, wrong, ()
     if kind == "logits":
         return x, ~(x < jnp.inf), ~jnp.any(x > -jnp.inf, -1, keepdims=True), ()

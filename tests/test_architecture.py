@@ -11,6 +11,7 @@ import jxent
 ROOT = Path(jxent.__file__).parent
 FLOORS = [
     {
+        "_interrupt",
         "_mesh",
         "_numerics",
         "_online",

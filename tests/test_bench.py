@@ -1,61 +1,80 @@
-"""The benchmarks run, and README says what their results say."""
+"""The benchmarks run, and the pages say what their results say."""
 
 import json
+import math
 import subprocess
 import sys
-from pathlib import Path
 
+import numpy as np
 import pytest
 
-ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "bench" / "results"
+from bench import pages, scaling
+from bench.__main__ import BENCHMARKS
+from bench.report import RESULTS, ROOT
 
 
 def bench(*arguments):
     # Of its own process: the peers need promotion that the tests forbid.
-    return subprocess.run(
+    ended = subprocess.run(
         [sys.executable, "-m", "bench", *arguments],
         cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=300,
     )
-
-
-@pytest.mark.skipif(not (ROOT / "README.md").exists(), reason="there is no README.md")
-def test_readme_says_what_the_results_say():
-    ended = bench("readme", "--check")
     assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
+def rows(markdown):
+    """The cells of every line of every table."""
+    lines = [line for line in markdown.split("\n") if line.startswith("| ")]
+    return [[cell.strip() for cell in line[1:-1].split("|")] for line in lines]
+
+
+def test_pages_say_what_the_results_say():
+    bench("readme", "--check")
+
+
+def test_a_page_that_says_otherwise_is_stale(monkeypatch, tmp_path):
+    said = pages.README.read_text("utf-8")
+    monkeypatch.setattr(pages, "README", tmp_path / "README.md")
+    pages.README.write_text(said.replace("Measured on 2", "Measured on 1"), "utf-8")
+    with pytest.raises(pages.StalePage, match=r"README\.md is stale"):
+        pages.check(BENCHMARKS)
 
 
 def test_smallest_accuracy_case():
-    pytest.importorskip("mpmath")
-    kept = {path: path.read_bytes() for path in RESULTS.glob("*.json")}
-    ended = bench(
-        "accuracy", "--only", "labels", "--regime", "margin 40", "--rows", "2"
-    )
-    assert ended.returncode == 0, ended.stderr
-    head, _, row = (
-        [cell.strip() for cell in line.split("|")]
-        for line in ended.stdout.split("\n")[:3]
-    )
-    assert row[1] == "confident, margin 40: labels"
+    kept = {path: path.read_bytes() for path in RESULTS.iterdir()}
+    printed = bench("accuracy", "--quick", "--only", "margin 40: labels")
+    head, _, row = rows(printed)
+    assert row[0] == "confident, margin 40: labels"
     worst = [cell.split()[0] for cell in row[head.index("jxent")].split(" · ")]
-    assert all(float(ulps) <= 8 for ulps in worst)
+    assert len(worst) == 3 and all(float(ulps) <= 8 for ulps in worst)
     # A run that is narrowed is not kept.
-    assert kept == {path: path.read_bytes() for path in RESULTS.glob("*.json")}
+    assert kept == {path: path.read_bytes() for path in RESULTS.iterdir()}
 
 
-def test_smallest_speed_case():
-    ended = bench(
-        *("speed", "--only", "entropy", "--shape", "4,5", "--repeats", "2"),
-        *("--dtype", "float32"),
+@pytest.mark.parametrize("kind", ["value", "gradient", "Hessian"])
+def test_smallest_speed_case(kind):
+    printed = bench(
+        *("speed", "--quick", "--only", f"{kind}, float32"),
+        *("--only", "entropy, probs"),
     )
-    assert ended.returncode == 0, ended.stderr
-    assert "| entropy | copy |" in ended.stdout
+    assert {"jax", "copy"} <= {row[1] for row in rows(printed)}
 
 
-@pytest.mark.parametrize("name", ["accuracy", "speed", "overhead"])
+def test_smallest_overhead_case():
+    printed = bench("overhead", "--quick", "--only", "entropy, probs")
+    assert {"jxent", "jax", "compiled"} <= {row[1] for row in rows(printed)}
+
+
+def test_exponent_of_a_power():
+    times = {size: np.array([1e-9, 2e-9]) * size**1.5 for size in (10, 100, 1000)}
+    np.testing.assert_allclose(scaling.exponents(times), [1.5, 1.5])
+
+
+@pytest.mark.parametrize("name", ["accuracy", "speed", "memory", "scaling", "overhead"])
 def test_results_say_where_they_come_from(name):
     path = RESULTS / f"{name}.json"
     if not path.exists():
@@ -64,3 +83,6 @@ def test_results_say_where_they_come_from(name):
     assert result["name"] == name and result["records"]
     assert {"jxent", "jax", "jaxlib", "numpy"} <= result["versions"].keys()
     assert result["device"]["cpu"] and result["device"]["cores"]
+    for record in result["records"]:
+        low, median, high = (float(record[key]) for key in ("low", "median", "high"))
+        assert low <= median <= high or math.isnan(median) or math.isnan(high)

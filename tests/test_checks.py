@@ -139,6 +139,7 @@ def test_what_is_right_passes():
     checks.assert_labels(3, 10)
     checks.assert_binary_probs(jnp.array([0.0, 1.0]))
     checks.assert_binary_probs(0.5)
+    checks.assert_binary_logits(jnp.array([-jnp.inf, 0.0, jnp.inf]))
 
 
 # ------------------------------------------------------------------ static facts

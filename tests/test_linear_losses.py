@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jxent import losses, Mean
+from jxent import LinearLogits, losses, Mean
 
 rng = np.random.default_rng(0)
 N, D, V = 6, 5, 19
@@ -83,12 +83,17 @@ def test_what_a_removed_token_holds_reaches_nothing(bad):
     h = H.at[4].set(bad)
     labels = Y.at[4].set(V + 7)
     weights = jnp.where(KEEP, 2.0, 0.0)
+    returns = ["log_normalizer", "entropy", "argmax", "correct", "z_loss"]
     for options in ({"where": KEEP}, {"weights": weights}):
-        options = {**options, "labels": labels, "ignore_index": -100}
-        names = ["log_normalizer", "entropy", "argmax", "correct", "z_loss"]
+        options = {
+            **options,
+            "labels": labels,
+            "ignore_index": -100,
+            "returns": returns,
+        }
 
         def total(h, w, options=options):
-            loss, extra = streamed(h, w, B, z_loss=0.1, returns=names, **options)
+            loss, extra = streamed(h, w, B, z_loss=0.1, **options)
             extra = {k: x.astype(jnp.float32) for k, x in extra.items()}
             return loss.sum() + sum(x.sum() for x in extra.values()), (loss, extra)
 
@@ -156,9 +161,65 @@ def test_wrong_options_are_named():
         streamed(H, W, B, returns=["argmin"])
     with pytest.raises(ValueError, match="did you mean vocab_axis=0"):
         losses.linear_softmax_cross_entropy(H, W.T, Y)
-    with pytest.raises(ValueError, match="a label for each token"):
+    with pytest.raises(ValueError, match="one for each token"):
         losses.linear_softmax_cross_entropy(H, W, Y[:, None])
     with pytest.raises(ValueError, match="class_weights"):
         streamed(H, W, B, class_weights=C[:-1], labels=jnp.maximum(Y, 0))
     with pytest.raises(TypeError, match="labels"):
         losses.linear_softmax_cross_entropy(H, W, Y.astype(jnp.float32))
+
+
+# What else takes hidden states.
+
+
+def policy(head):
+    def f(h, w):
+        pair = losses.log_prob_and_entropy(head(h, w), Y, where=KEEP & (Y >= 0))
+        return jnp.stack(pair, -1)
+
+    return f
+
+
+H2 = jnp.asarray(rng.normal(size=(N, D + 1)), jnp.float32)
+W2 = jnp.asarray(rng.normal(size=(D + 1, V)), jnp.float32)
+STREAM = lambda h, w: LinearLogits(h, w, block_size=8)
+DENSE = lambda h, w: h @ w
+TOLD = jnp.asarray(np.argsort(rng.normal(size=(N, V)), -1)[:, :4])
+LOG_T = jnp.log(0.2 * jnp.ones((N, 4)))
+
+
+def student_of(head, **options):
+    y = jnp.maximum(Y, 0)
+    options = {"temperature": 2.0, "where": KEEP, **options}
+    if options.get("hard_weight"):
+        options["labels"] = y
+
+    def f(h, w):
+        teacher = options.pop("teacher", None)
+        teacher = head(H2, W2) if teacher is None else teacher
+        return jnp.stack(losses.distillation_loss(head(h, w), teacher, **options), -1)
+
+    return f
+
+
+STUDENTS = {
+    "policy": policy,
+    "forward": lambda head: student_of(head, hard_weight=0.3),
+    "reverse": lambda head: student_of(head, divergence="reverse"),
+    "js": lambda head: student_of(head, divergence="js", teacher_weight=0.3),
+    "dense teacher": lambda head: student_of(head, teacher=H2 @ W2),
+    "short teacher": lambda head: student_of(head, teacher=LOG_T, teacher_classes=TOLD),
+}
+
+
+@pytest.mark.parametrize("name", STUDENTS)
+def test_hidden_states_may_take_the_place_of_logits(name):
+    weigh = lambda head: lambda *x: jnp.sum(STUDENTS[name](head)(*x) * CT[:, None])
+    close(STUDENTS[name](STREAM)(H, W), STUDENTS[name](DENSE)(H, W))
+    slopes = jax.jit(jax.grad(weigh(STREAM), (0, 1)))(H, W)
+    close(slopes, jax.grad(weigh(DENSE), (0, 1))(H, W), rtol=2e-5)
+
+
+def test_a_short_teacher_with_all_classes_is_refused():
+    with pytest.raises(TypeError, match="has all classes"):
+        student_of(STREAM, teacher_classes=TOLD)(H, W)

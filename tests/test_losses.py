@@ -254,6 +254,21 @@ def test_integer_labels_in_the_soft_loss_are_refused():
         losses.softmax_cross_entropy_with_integer_labels(z, y.astype("f4"))
 
 
+def test_swapped_arguments_are_named():
+    for f in (hard(ours), losses.softmax_cross_entropy, losses.sigmoid_focal_loss):
+        with pytest.raises(TypeError, match=r"logits is int.*swapped"):
+            f(np.array([0, 1, 2]), normal(3, 3))
+
+
+@pytest.mark.parametrize("y", [1, np.array([0, 1, 0]), np.eye(3, dtype=int)])
+def test_class_indices_are_one_for_each_row(y):
+    # As optax. One-hot integers would be three labels for one row of logits.
+    z = normal(3) if np.ndim(y) == 1 else normal(3, 3)
+    for name in ("softmax_cross_entropy_with_integer_labels", *BENT):
+        with pytest.raises(ValueError, match="one class index for each"):
+            ours(name)(z, y)
+
+
 def test_one_hot_booleans_are_targets():
     z, y = normal(4, 3), np.array([0, 1, 2, 0])
     np.testing.assert_allclose(
@@ -270,7 +285,7 @@ def test_columns_against_rows_are_refused():
         losses.softmax_cross_entropy(column, row)
     with pytest.raises(ValueError, match="batches"):
         losses.softmax_cross_entropy(normal(4, 1, 3), dirichlet(4, 3))
-    with pytest.raises(ValueError, match="batches"):
+    with pytest.raises(ValueError, match=r"one class index .* \(4, 1\)"):
         hard(ours)(normal(4, 1, 3), np.zeros(4, int))
     with pytest.raises(ValueError, match="where has shape"):
         hard(ours)(normal(4, 3), np.zeros(4, int), where=coin(4, 1, 1))
@@ -425,6 +440,9 @@ def test_z_loss_counts_the_classes_that_exist_and_the_temperature():
         ({"return_z_loss": True}, "z_loss is 0"),
         ({"class_weights": W[:3]}, r"class_weights has shape \(3,\).* 4 classes"),
         ({"axis": 2}, "axis is 2, and there are 2 axes"),
+        # An array of numbers would meet the classes where there are as many.
+        ({"temperature": np.ones(4, "f4")}, r"temperature has shape \(4,\)"),
+        ({"z_loss": np.ones(5, "f4")}, r"z_loss has shape \(5,\)"),
         ({"axis": (0, -2)}, "axis is"),
     ],
 )
@@ -449,6 +467,9 @@ def test_checks_name_the_function_and_the_argument():
     message = r"^softmax_cross_entropy: .* of logits is NaN"
     with pytest.raises(AssertionError, match=message):
         losses.softmax_cross_entropy(Z * np.nan, dirichlet(5, 4))
+    message = r"^sigmoid_binary_cross_entropy: entry \[0, 0\] of logits is NaN"
+    with pytest.raises(AssertionError, match=message):
+        losses.sigmoid_binary_cross_entropy(Z * np.nan, dirichlet(5, 4))
     checked = jxent.checked(jax.jit(hard(ours)))
     with pytest.raises(AssertionError, match="with_integer_labels: label 9"):
         checked(Z, np.array([0, 9, 0, 0, 0]))
@@ -497,14 +518,25 @@ OPTAX_TESTS = [
     "KLDivergenceWithLogTargetsTest",
     "SparsemaxTest",
     "SigmoidFocalLossTest",
+    "PolyLossTest",
+    "GeneralizedKLDivergenceTest",
+    "SmoothLabelsTest",
+    "FenchelYoungTest",
 ]
+OPTAX_FILES = ("_classification", "_smoothing", "_fenchel_young")
 
 
 @pytest.mark.parametrize("name", OPTAX_TESTS)
 @pytest.mark.filterwarnings("default")
 def test_optaxs_own_tests_pass(name, monkeypatch):
-    tests = pytest.importorskip("optax.losses._classification_test")
-    monkeypatch.setattr(tests, "_classification", losses)
+    for file in OPTAX_FILES:
+        tests = pytest.importorskip(f"optax.losses.{file}_test")
+        for other in OPTAX_FILES:
+            monkeypatch.setattr(tests, other, losses, raising=False)
+        if hasattr(tests, name):
+            break
+    # An alias that optax itself has deprecated is not taken over.
+    monkeypatch.delattr(getattr(tests, name), "test_deprecated_alias", raising=False)
     np.random.seed(0)
     cases = unittest.defaultTestLoader.loadTestsFromTestCase(getattr(tests, name))
     result = unittest.TestResult()
@@ -697,6 +729,9 @@ def test_bent_options_that_make_no_sense_are_refused():
         losses.generalized_cross_entropy(Z, Y, q=1.5)
     with pytest.raises(ValueError, match="gamma"):
         losses.softmax_focal_loss(Z, Y, gamma=-1.0)
+    for name, option in zip(BENT, ("epsilon", "gamma", "q"), strict=True):
+        with pytest.raises(ValueError, match=rf"{option} has shape \(4,\)"):
+            ours(name)(Z, dirichlet(5, 4), **{option: np.full(4, 0.5, "f4")})
 
 
 # Kullback-Leibler divergences.

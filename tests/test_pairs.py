@@ -108,7 +108,8 @@ def test_integer_arrays_are_refused_and_labels_named(measure):
         refuses(
             lambda y=y: f(y, Logits(Z)), TypeError, ("p is int", "Labels(p)"), measure
         )
-        refuses(lambda y=y: f(OTHER, y), TypeError, ("q is int", "Labels(q)"), measure)
+        words = ("q is int", "Labels(q)", "were the two swapped?")
+        refuses(lambda y=y: f(OTHER, y), TypeError, words, measure)
     refuses(
         lambda: f(Labels(EVENT), Logits(Z)),
         TypeError,
@@ -154,7 +155,16 @@ def test_batch_axes_must_broadcast(measure):
     refuses(lambda: f(events, KINDS["BinaryLogits"]), ValueError, words, measure)
     # What broadcasts has the rank that numpy would give it.
     assert f(KINDS["Probs"], Logits(Z[0])).shape == (2,)
-    assert f(Labels(Y[:, None]), Logits(Z)).shape == (2, 2)
+    assert f(Labels(Y[:, None]), Logits(Z[None])).shape == (2, 2)
+    # A table that nobody asked for is an error; the classic is labels of shape (n, 1).
+    for p, q in (
+        (Labels(Y[:, None]), Logits(Z)),
+        (Probs(SOFT[:, None]), Logits(Z)),
+        (KINDS["BinaryProbs"], BinaryLogits(np.zeros((2, 1), np.float32))),
+    ):
+        words = ("(2, 1) and (2,)", "a table of (2, 2)")
+        words = words if q.batch == (2,) else ("(2,) and (2, 1)", words[1])
+        refuses(lambda p=p, q=q: f(p, q), ValueError, words, measure)
     assert f(Labels(np.int32(1)), Logits(Z)).shape == (2,)
     assert f(Probs(SOFT[0]), Logits(Z[None])).shape == (1, 2)
     assert f(BinaryProbs(0.5), KINDS["BinaryLogits"]).shape == (2,)

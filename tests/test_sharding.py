@@ -9,6 +9,7 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
 
 from bench import aot, meshes
+from bench.collectives import moved
 from jxent import (
     cross_entropy,
     entropy,
@@ -212,7 +213,7 @@ ROWS = 5  # numbers per token that may move between shards of the vocabulary
 def check_moves(case, text, shape=BIG, itemsize=4):
     n, d, v = shape
     here, shards = n // case.axes.get("data", 1), case.axes.get("vocab", 1)
-    found = meshes.moved(text)
+    found = moved(text)
     assert all(c.times == 1 for c in found)
     whole, hidden = itemsize * d * v // shards, itemsize * d * here
     of = lambda kind: sum(c.size for c in found if c.kind == kind)
@@ -258,7 +259,7 @@ def test_auto_axes_agree_with_one_device(name):
 def test_tokens_on_auto_axes_gather_nothing():
     case, devices = meshes.CASES["data 8"], jax.devices()[:8]
     program = meshes.compiled(case, "Auto axes", devices, BIG, jnp.float32, TILE)
-    found = meshes.moved(program.as_text())
+    found = moved(program.as_text())
     assert {c.kind for c in found} == {"all-reduce"}
     # Tile by tile, but no more of it than the gradient of the weight, and the loss.
     assert sum(c.size * c.times for c in found) <= 4 * (BIG[1] * BIG[2] + 1)
@@ -279,5 +280,5 @@ def test_auto_axes_are_made_explicit():
     with jax.set_mesh(mesh):
         program = jax.jit(jax.grad(total)).lower(values, ct).compile()
     close(program(values, ct), alone("smoothed")[1])
-    kinds = {c.kind for c in meshes.moved(program.as_text())}
+    kinds = {c.kind for c in moved(program.as_text())}
     assert kinds == {"all-reduce"}

@@ -87,7 +87,8 @@ def _specs(source: Source, split: Split) -> Any:
     vocab, batch = split.vocab or None, split.batch
     match source:
         case Dense():
-            return Dense(P(*batch, vocab) if source.x.ndim > 1 else P(vocab))
+            spec = P(*batch, vocab) if source.x.ndim > 1 else P(vocab)
+            return dataclasses.replace(source, x=spec)
         case OneHot():
             return dataclasses.replace(source, label=P(*batch))
     known = {name for axis in batch for name in _names(axis)}.union(split.vocab)

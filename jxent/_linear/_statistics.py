@@ -69,7 +69,8 @@ class ChoiceOf:
     def of_tile(self, tile, logits, rows):
         z, label = logits[0], _label(tile, logits[0], rows)
         at_label = jnp.sum(jnp.where(label, z, 0), axis=-1)
-        return Choice(at_label, online.log_sum(jnp.where(label, -jnp.inf, z)))
+        rest = online.log_sum(jnp.where(label, -jnp.inf, z), leads=False)
+        return Choice(at_label, rest)
 
     def merge(self, a, b):
         return Choice(a.at_label + b.at_label, online.merge(a.rest, b.rest))

@@ -8,7 +8,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Num, Shaped
 
-from .. import _numerics as num
+from .. import _numerics as num, checks
 
 Axis: TypeAlias = int | tuple[int, ...] | None
 FloatLike: TypeAlias = Float[ArrayLike, "..."]
@@ -97,14 +97,36 @@ def demand(x: Any, holds: Callable[[Any], bool], name: str, wrong: str) -> None:
         raise ValueError(f"{name} is {x}, {wrong}")
 
 
-def demand_smoothing(x: Any, caller: str) -> None:
+def demand_number(x: Any, holds: Callable[[Any], bool], name: str, wrong: str) -> None:
+    """As `demand`; ValueError too for an array of numbers, which would broadcast."""
+    if np.ndim(x):
+        raise ValueError(f"{name} has shape {np.shape(x)}, and is one number")
+    demand(x, holds, name, wrong)
+
+
+def smoothing(x: Any, caller: str) -> float:
+    """A share as a Python number: whether there is smoothing is part of the program."""
+    if not isinstance(x, int | float | np.number):
+        kind = type(x).__name__
+        raise TypeError(
+            f"{caller}: label_smoothing is a {kind}, and must be a Python number"
+        )
     demand(x, lambda s: 0 <= s < 1, f"{caller}: label_smoothing", "not in [0, 1)")
+    return float(x)
+
+
+def check_predictions(x: Array, truth: Array, name: str, caller: str) -> None:
+    """TypeError unless predictions are floating point."""
+    swapped = jnp.issubdtype(truth.dtype, jnp.floating)
+    fix = "; predictions come first: were the two swapped?" if swapped else ""
+    checks.check_float(x, name=name, caller=caller, fix=fix)
 
 
 def at_temperature(
     z: Float[Array, "*batch k"], temperature: float, caller: str
 ) -> Float[Array, "*batch k"]:
-    demand(temperature, lambda t: t > 0, f"{caller}: temperature", "not positive")
+    positive = lambda t: t > 0
+    demand_number(temperature, positive, f"{caller}: temperature", "not positive")
     if isinstance(temperature, int | float) and temperature == 1:
         return z
     z = num.at_least_float32(z)

@@ -1,26 +1,23 @@
 """Learning from a teacher's predictions."""
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
-from .. import _mesh as mesh, _numerics as num, checks
-from .._distributions import Logits
+from .. import _mesh as mesh, _numerics as num, _streamed as streamed, checks
+from .._cross_entropy import cross_entropy
+from .._distributions import Labels, Logits
 from .._divergence import js_divergence, kl_divergence
+from .._linear import ToldOf
+from .._linear_logits import LinearLogits
 from .._static import indices
-from ._arguments import (
-    as_where,
-    at_temperature,
-    both,
-    demand,
-    spread,
-    Where,
-)
+from ._arguments import at_temperature, both, demand, Where
 from ._rows import measured
 from ._softmax import softmax_cross_entropy_with_integer_labels
+from ._tokens import cooler, rows_where, tokens_of, without_hidden, without_rows
 
 
 class Distillation(NamedTuple):
@@ -32,8 +29,10 @@ class Distillation(NamedTuple):
 
 
 def distillation_loss(
-    student_logits: Float[ArrayLike, "*batch k"],
-    teacher_logits: Float[ArrayLike, "*batch k"] | Float[ArrayLike, "*batch m"],
+    student_logits: Float[ArrayLike, "*batch k"] | LinearLogits,
+    teacher_logits: Float[ArrayLike, "*batch k"]
+    | Float[ArrayLike, "*batch m"]
+    | LinearLogits,
     labels: Int[ArrayLike, "*batch"] | None = None,
     *,
     divergence: Literal["forward", "reverse", "js"] = "forward",
@@ -54,7 +53,8 @@ def distillation_loss(
     that shrink with it.
 
     Args:
-      student_logits: x, the predictions.
+      student_logits: x, the predictions. Either may be `LinearLogits(hidden, weight)`:
+        then no array of the student's logits, or of both, is made.
       teacher_logits: The targets. With `teacher_classes`, log-probabilities among all
         classes, at the temperature of this loss.
       labels: True classes, for the mix; at temperature 1.
@@ -107,36 +107,32 @@ def distillation_loss(
         raise ValueError(f"{caller}: hard_weight is {hard_weight}, labels are {given}")
     if ignore_index is not None and labels is None:
         raise ValueError(f"{caller}: ignore_index, but no labels")
-    student, teacher = jnp.asarray(student_logits), jnp.asarray(teacher_logits)
-    checks.check_float(student, name="student_logits", caller=caller)
-    checks.check_float(teacher, name="teacher_logits", caller=caller)
-    checks.check_class_axis(student, name="student_logits", caller=caller)
-    checks.check_class_axis(teacher, name="teacher_logits", caller=caller)
-    k, m = student.shape[-1], teacher.shape[-1]
-    batch = student.shape[:-1]
-    shapes = f"student has shape {student.shape}, teacher has shape {teacher.shape}"
-    if teacher.shape[:-1] != batch or (teacher_classes is None and m != k):
+    student = _admit(student_logits, "student_logits", caller)
+    teacher = _admit(teacher_logits, "teacher_logits", caller)
+    k, m = student.num_classes, teacher.num_classes
+    batch = student.batch
+    if teacher.batch != batch or (teacher_classes is None and m != k):
+        shapes = (
+            f"student has shape {(*batch, k)}, teacher has shape {(*teacher.batch, m)}"
+        )
         raise ValueError(f"{caller}: {shapes}")
 
-    kept = None
-    if where is not None:
-        kept = spread(as_where(where, caller), batch, "where", caller)
+    kept = rows_where(where, batch, caller)
     if labels is not None and ignore_index is not None:
-        kept = both(kept, jnp.asarray(labels) != ignore_index)
-    hard = jnp.zeros(batch, num.accumulator(student.dtype))
+        kept = both(kept, indices(labels) != ignore_index)
+    hard = jnp.zeros(batch, num.accumulator(student.data.dtype))
     if labels is not None:
-        hard = softmax_cross_entropy_with_integer_labels(student, labels, where=kept)
+        hard = _log_loss(student, labels, kept, caller)
 
-    student, teacher = _without(student, kept), _without(teacher, kept)
-    checks.assert_logits(student, name="student_logits", caller=caller)
-    student = at_temperature(student, temperature, caller)
+    s, t = _without(student, kept), _without(teacher, kept)
+    s = _cooled(s, "student_logits", temperature, caller)
     if teacher_classes is None:
-        checks.assert_logits(teacher, name="teacher_logits", caller=caller)
-        teacher = at_temperature(teacher, temperature, caller)
+        t = _cooled(t, "teacher_logits", temperature, caller)
+    elif isinstance(t, LinearLogits):
+        raise TypeError(f"{caller}: teacher_classes, but the teacher has all classes")
     else:
-        classes = _classes_of(teacher_classes, teacher.shape, k, kept, caller)
-        student, teacher = _with_tail(student, teacher, classes)
-    s, t = Logits(student), Logits(teacher)
+        classes = _classes_of(teacher_classes, t.data.shape, k, kept, caller)
+        s, t = _with_tail(s, t.data, classes)
     if divergence == "js":
         inside = lambda w: 0 < w < 1
         demand(teacher_weight, inside, f"{caller}: teacher_weight", "not in (0, 1)")
@@ -150,8 +146,38 @@ def distillation_loss(
     return Distillation((1 - hard_weight) * soft + hard_weight * hard, soft, hard)
 
 
-def _without(z: Array, kept: Bool[Array, "*batch"] | None) -> Array:
-    return z if kept is None else jnp.where(kept[..., None], z, 0)
+_Model: TypeAlias = Logits | LinearLogits
+
+
+def _admit(x: Any, name: str, caller: str) -> _Model:
+    if isinstance(x, LinearLogits):
+        x.check(name, caller)
+        return x
+    x = jnp.asarray(x)
+    checks.check_float(x, name=name, caller=caller)
+    checks.check_class_axis(x, name=name, caller=caller)
+    return Logits(x)
+
+
+def _log_loss(student: _Model, labels: Any, kept: Any, caller: str) -> Array:
+    if isinstance(student, Logits):
+        loss = softmax_cross_entropy_with_integer_labels
+        return loss(student.data, labels, where=kept)
+    q, y, kept = tokens_of(student, labels, kept, None, caller)
+    return without_rows(measured(cross_entropy, Labels(y), q), kept)
+
+
+def _without(q: _Model, kept: Bool[Array, "*batch"] | None) -> _Model:
+    if isinstance(q, LinearLogits):
+        return without_hidden(q, kept)
+    return q if kept is None else Logits(jnp.where(kept[..., None], q.data, 0))
+
+
+def _cooled(q: _Model, name: str, temperature: float, caller: str) -> _Model:
+    if isinstance(q, LinearLogits):
+        return cooler(q, temperature, caller)
+    checks.assert_logits(q.data, name=name, caller=caller)
+    return Logits(at_temperature(q.data, temperature, caller))
 
 
 def _classes_of(classes: Any, shape: tuple[int, ...], k: int, kept: Any, caller: str):
@@ -161,33 +187,44 @@ def _classes_of(classes: Any, shape: tuple[int, ...], k: int, kept: Any, caller:
         raise ValueError(
             f"{caller}: teacher_classes has shape {classes.shape}, teacher_logits {shape}"
         )
-    classes = _without(indices(classes), kept)
+    classes = indices(classes)
+    classes = classes if kept is None else jnp.where(kept[..., None], classes, 0)
     checks.assert_labels(classes, k, name="teacher_classes", caller=caller)
     return classes
+
+
+def _with_tail(
+    student: _Model,
+    log_teacher: Float[Array, "*batch m"],
+    classes: Int[Array, "*batch m"],
+) -> tuple[Logits, Logits]:
+    """Logits of both among `classes`, and one class for all others."""
+    valid = (0 <= classes) & (classes < student.num_classes)
+    told = jnp.where(valid, classes, 0)
+    known, rest = _known_and_rest(student, told)
+    known, rest, log_teacher = num.widen(known, rest, log_teacher)
+    known = jnp.where(valid, known, jnp.nan)
+    left = 1 - jnp.sum(jnp.exp(log_teacher), axis=-1, keepdims=True)
+    # What rounding leaves of a teacher who has told all is no mass to be found missing.
+    rounding = log_teacher.shape[-1] * float(jnp.finfo(left.dtype).eps)
+    left = jnp.where((rest == -jnp.inf) & (left <= rounding), 0, left)
+    tail = jnp.where(left > 0, jnp.log(jnp.where(left > 0, left, 1)), -jnp.inf)
+    student_logits = jnp.concatenate([known, rest], -1)
+    return Logits(student_logits), Logits(jnp.concatenate([log_teacher, tail], -1))
+
+
+def _known_and_rest(student: _Model, told: Int[Array, "*batch m"]):
+    """The logits at the classes `told`, and the log of the sum over all others."""
+    if isinstance(student, LinearLogits):
+        found = streamed.sums_of(student, {"told": ToldOf()}, {"told": told})["told"]
+        return found.known, found.rest.log[..., None]
+    z = num.at_least_float32(student.data)
+    others = mesh.partitioned(_others, z, told, out=mesh.layout(z))
+    rest = jax.nn.logsumexp(z, axis=-1, keepdims=True, where=others)
+    return mesh.pick(z, told), rest
 
 
 def _others(z: Float[Array, "*batch k"], classes: Int[Array, "*batch m"]) -> Array:
     """False at `classes`, True elsewhere."""
     every = jnp.ones(z.shape, bool)
     return jnp.put_along_axis(every, classes, False, axis=-1, inplace=False)
-
-
-def _with_tail(
-    student: Float[Array, "*batch k"],
-    log_teacher: Float[Array, "*batch m"],
-    classes: Int[Array, "*batch m"],
-) -> tuple[Float[Array, "*batch m+1"], Float[Array, "*batch m+1"]]:
-    """Logits of both among `classes`, and one class for all others."""
-    student, log_teacher = num.widen(student, log_teacher)
-    k = student.shape[-1]
-    valid = (0 <= classes) & (classes < k)
-    at = jnp.where(valid, classes, 0)
-    untold = mesh.partitioned(_others, student, at, out=mesh.layout(student))
-    rest = jax.nn.logsumexp(student, axis=-1, keepdims=True, where=untold)
-    known = jnp.where(valid, mesh.pick(student, at), jnp.nan)
-    left = 1 - jnp.sum(jnp.exp(log_teacher), axis=-1, keepdims=True)
-    # What rounding leaves of a teacher who has told all is no mass to be found missing.
-    rounding = log_teacher.shape[-1] * float(jnp.finfo(left.dtype).eps)
-    left = jnp.where((rest == -jnp.inf) & (left <= rounding), 0, left)
-    tail = jnp.where(left > 0, jnp.log(jnp.where(left > 0, left, 1)), -jnp.inf)
-    return jnp.concatenate([known, rest], -1), jnp.concatenate([log_teacher, tail], -1)

@@ -1,21 +1,20 @@
 """Log loss of a projection that is never multiplied out."""
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias
 
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
-from .. import _numerics as num, _streamed as streamed, checks
+from .. import _numerics as num, _streamed as streamed
 from .._linear import ChoiceOf, LeaderOf, MomentOf, SpreadOf, WeightOf
 from .._linear_logits import LinearLogits
 from .._reduce import Mean
-from .._static import indices
-from ._arguments import as_where, both, demand, demand_smoothing, spread, Where
+from ._arguments import both, demand_number, smoothing, spread, Where
 from ._rows import ClassWeights
+from ._tokens import cooler, rows_where, tokens_of, without_rows
 
 Reduction: TypeAlias = Literal["none", "sum", "mean"]
 Extra: TypeAlias = Literal["log_normalizer", "entropy", "argmax", "correct", "z_loss"]
@@ -103,57 +102,42 @@ def linear_softmax_cross_entropy(
       Large-Vocabulary Language Models", ICLR 2025, section 4.
     """
     caller = "linear_softmax_cross_entropy"
-    demand_smoothing(label_smoothing, caller)
-    demand(z_loss, lambda z: z >= 0, f"{caller}: z_loss", "and must not be negative")
+    s = smoothing(label_smoothing, caller)
+    positive = lambda z: z >= 0
+    demand_number(z_loss, positive, f"{caller}: z_loss", "and must not be negative")
     if reduction not in ("none", "sum", "mean"):
         raise ValueError(f"{caller}: reduction is {reduction!r}, not none, sum or mean")
     if wrong := [name for name in returns if name not in EXTRAS]:
         raise ValueError(f"{caller}: returns has {wrong}, and there are {EXTRAS}")
-    t = None if _is(temperature, 1) else temperature
     q = LinearLogits(
-        hidden, weight, bias, t, softcap, vocab_axis, axis_name, block_size
+        hidden, weight, bias, None, softcap, vocab_axis, axis_name, block_size
     )
-    q.check("logits", caller)
-    checks.check_labels_dtype(jnp.asarray(labels), name="labels", caller=caller)
-    y, batch, k = indices(labels), q.batch, q.num_classes
-    if y.shape != batch:
-        shapes = f"hidden has shape {q.data.shape}, labels have shape {y.shape}"
-        raise ValueError(
-            f"{caller}: {shapes}, and there must be a label for each token"
-        )
-
-    kept = None
-    if where is not None:
-        kept = spread(as_where(where, caller), batch, "where", caller)
-    if ignore_index is not None:
-        kept = both(kept, y != ignore_index)
     if weights is not None:
-        weights = spread(jnp.asarray(weights), batch, "weights", caller)
-        kept = both(kept, weights != 0)
-    if kept is not None:
-        q, y = without(q, kept), jnp.where(kept, y, 0)
-    checks.assert_labels(y, k, name="labels", caller=caller)
+        weights = spread(jnp.asarray(weights), q.batch, "weights", caller)
+        where = both(rows_where(where, q.batch, caller), weights != 0)
+    q, y, kept = tokens_of(q, labels, where, ignore_index, caller)
+    q = cooler(q, temperature, caller)
 
     per_class = _class_weights(class_weights, q, caller)
-    statistics = _statistics(label_smoothing, per_class, returns)
+    statistics = _statistics(s, per_class, returns)
     found = streamed.sums_of(q, statistics, {"label": y}, per_class)
-    loss, counts = _weighted_loss(found, y, q, label_smoothing, per_class)
+    loss, counts = _weighted_loss(found, y, q, s, per_class)
     choice = found["choice"]
     log_normalizer = jnp.logaddexp(choice.rest.log, choice.at_label)
     term = jnp.asarray(z_loss, loss.dtype) * log_normalizer**2
     loss = loss if _is(z_loss, 0) else loss + term
 
-    removed = lambda x: x if kept is None else jnp.where(kept, x, jnp.zeros_like(x))
     extra: dict[str, Array] = {"log_normalizer": log_normalizer, "z_loss": term}
     if "spread" in found:
         extra["entropy"] = streamed.entropy_from(found["spread"])
     if "leader" in found:
         leader = found["leader"].label
         extra |= {"argmax": leader, "correct": leader == y}
-    loss, extra = removed(loss), {name: removed(extra[name]) for name in returns}
+    loss = without_rows(loss, kept)
+    extra = {name: without_rows(extra[name], kept) for name in returns}
     if reduction != "none":
         each = 1 if weights is None else weights.astype(loss.dtype)
-        total, weight = jnp.sum(each * loss), jnp.sum(each * removed(counts))
+        total, weight = jnp.sum(each * loss), jnp.sum(each * without_rows(counts, kept))
         loss = total if reduction == "sum" else Mean(total, weight).value
     return (loss, extra) if returns else loss
 
@@ -174,11 +158,6 @@ def _weighted_loss(found, y, q, s, class_weights):
     total = total if q.axis_name is None else jax.lax.psum(total, q.axis_name)
     even = total * loss + streamed.lead_from(choice, found["moment"], total)
     return (1 - s) * hard + s / k * even, counts
-
-
-def without(q: LinearLogits, kept: Bool[Array, "*batch"]) -> LinearLogits:
-    """`q` with hidden states of 0 in rows that are removed, whatever they held."""
-    return dataclasses.replace(q, hidden=jnp.where(kept[..., None], q.data, 0))
 
 
 def _statistics(smoothing, class_weights, returns):

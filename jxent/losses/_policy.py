@@ -6,14 +6,17 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
-from .. import _numerics as num, checks
+from .. import _numerics as num, _streamed as streamed, checks
 from .._entropy import entropy
+from .._linear import ChoiceOf, SpreadOf
+from .._linear_logits import LinearLogits
 from ._arguments import as_where, spread, Where
 from ._rows import expected, measured, rows_of
+from ._tokens import cooler, tokens_of, without_rows
 
 
 def log_prob_and_entropy(
-    logits: Float[ArrayLike, "*batch k"],
+    logits: Float[ArrayLike, "*batch k"] | LinearLogits,
     actions: Int[ArrayLike, "*batch"],
     *,
     where: Where = None,
@@ -26,7 +29,9 @@ def log_prob_and_entropy(
     What a policy gradient and its entropy bonus are made of.
 
     Args:
-      logits: The policy. An illegal action has logit −inf.
+      logits: The policy. An illegal action has logit −inf. A policy over tokens may stay
+        `LinearLogits(hidden, weight)`: both numbers then come from one pass, without an
+        array of logits.
       actions: The index of each row's action, or token.
       where: Which rows count, of the batch's shape: the others are 0, as padding should
         be. Or which actions are legal, of the logits' shape.
@@ -52,16 +57,28 @@ def log_prob_and_entropy(
       >>> print(log_prob, entropy)
       -0.6931472 0.6931472
     """
+    caller = "log_prob_and_entropy"
+    if isinstance(logits, LinearLogits):
+        return _streamed(logits, actions, where, temperature, caller)
     rows = rows_of(
         logits,
         actions,
         -1,
         where,
-        caller="log_prob_and_entropy",
+        caller=caller,
         kinds="hard",
         temperature=temperature,
     )
     return rows.finish(-expected(rows)), rows.finish(measured(entropy, rows.q))
+
+
+def _streamed(q: LinearLogits, actions, where, temperature, caller):
+    q, y, kept = tokens_of(q, actions, where, None, caller, "actions")
+    statistics = {"choice": ChoiceOf(), "spread": SpreadOf()}
+    found = streamed.sums_of(cooler(q, temperature, caller), statistics, {"label": y})
+    log_prob = -streamed.surprise_from(found["choice"], y, q.num_classes)
+    h = streamed.entropy_from(found["spread"])
+    return without_rows(log_prob, kept), without_rows(h, kept)
 
 
 def kl_from_samples(

@@ -17,10 +17,11 @@ from ._arguments import (
     axes_from_the_end,
     Axis,
     both,
+    check_predictions,
     classes_last,
     common_batch,
-    demand_smoothing,
     FloatLike,
+    smoothing,
     split_where,
     spread,
     TargetLike,
@@ -63,11 +64,11 @@ def rows_of(
 ) -> Rows:
     """Admits the arguments of a softmax loss. Integer labels are class indices."""
     z, t = jnp.asarray(logits), jnp.asarray(labels)
-    checks.check_float(z, name="logits", caller=caller)
+    check_predictions(z, t, "logits", caller)
     hard = _is_hard(t, kinds, caller)
     if ignore_index is not None and not hard:
         raise ValueError(f"{caller}: ignore_index is for integer labels")
-    demand_smoothing(label_smoothing, caller)
+    label_smoothing = smoothing(label_smoothing, caller)
 
     shapes = f"logits have shape {z.shape}, labels have shape {t.shape}"
     axes = axes_from_the_end(axis, z.ndim, caller)
@@ -77,6 +78,11 @@ def rows_of(
     k = z.shape[-1]
     if hard:
         t, of_row = indices(labels), ()
+        if t.ndim != z.ndim - 1:
+            raise ValueError(
+                f"{caller}: {shapes}. There is one class index for each of the rows "
+                f"{z.shape[:-1]}; one-hot labels are floating point or bool"
+            )
     else:
         t, of_row = t.astype(jnp.float32) if t.dtype == bool else t, (k,)
         t = classes_last(t, axes) if t.ndim >= -min(axes) else t[..., None][..., :0]

@@ -10,10 +10,11 @@ from .._cross_entropy import cross_entropy
 from .._distributions import BinaryLogits, BinaryProbs
 from ._arguments import (
     as_where,
+    check_predictions,
     common_batch,
     demand,
-    demand_smoothing,
     FloatLike,
+    smoothing,
     spread,
     TargetLike,
     Where,
@@ -57,7 +58,7 @@ def sigmoid_binary_cross_entropy(
     Raises:
       TypeError: If `logits` is not floating point, or `where` is not boolean.
       ValueError: If shapes do not match, as (4, 1) and (4,) do not.
-      AssertionError: If a label is not in [0, 1] (see `checks`).
+      AssertionError: If a label is not in [0, 1], or a logit NaN (see `checks`).
 
     Example:
       >>> import jax.numpy as jnp
@@ -124,7 +125,8 @@ def sigmoid_focal_loss(
     """
     caller = "sigmoid_focal_loss"
     demand(gamma, lambda g: g >= 0, f"{caller}: gamma", "which is negative")
-    demand(alpha, lambda a: 0 <= a <= 1, f"{caller}: alpha", "not in [0, 1]")
+    wrong = "not in [0, 1]; None leaves it out"
+    demand(alpha, lambda a: 0 <= a <= 1, f"{caller}: alpha", wrong)
     x, y, kept = _events(logits, labels, where, label_smoothing, caller)
     x, y = num.widen(x, y)
     loss = measured(cross_entropy, BinaryProbs(y), BinaryLogits(x))
@@ -148,13 +150,13 @@ def _surprises(
 
 
 def _events(
-    logits: Any, labels: Any, where: Where, smoothing: float, caller: str
+    logits: Any, labels: Any, where: Where, label_smoothing: float, caller: str
 ) -> tuple[
     Float[Array, "*batch"], Float[Array, "*batch"], Bool[Array, "*batch"] | None
 ]:
     x, y = jnp.asarray(logits), jnp.asarray(labels)
-    checks.check_float(x, name="logits", caller=caller)
-    demand_smoothing(smoothing, caller)
+    check_predictions(x, y, "logits", caller)
+    s = smoothing(label_smoothing, caller)
     if not jnp.issubdtype(y.dtype, jnp.floating):
         y = y.astype(jnp.float32)
     shapes = f"logits have shape {x.shape}, labels have shape {y.shape}"
@@ -163,7 +165,8 @@ def _events(
     if where is not None:
         kept = spread(as_where(where, caller), batch, "where", caller)
         x, y = jnp.where(kept, x, 0), jnp.where(kept, y, 0)
+    checks.assert_binary_logits(x, name="logits", caller=caller)
     checks.assert_binary_probs(y, name="labels", caller=caller)
-    if smoothing:
-        y = (1 - smoothing) * num.at_least_float32(y) + smoothing / 2
+    if s:
+        y = (1 - s) * num.at_least_float32(y) + s / 2
     return x, y, kept

@@ -12,6 +12,7 @@ from ._arguments import (
     axes_from_the_end,
     Axis,
     demand,
+    demand_number,
     FloatLike,
     spread,
     Where,
@@ -266,7 +267,8 @@ def softmax_cross_entropy_with_integer_labels(
 
 
 def _with_z_loss(rows: Rows, z_loss: float, apart: bool, caller: str) -> Any:
-    demand(z_loss, lambda z: z >= 0, f"{caller}: z_loss", "and must not be negative")
+    wrong = "and must not be negative"
+    demand_number(z_loss, lambda z: z >= 0, f"{caller}: z_loss", wrong)
     off = isinstance(z_loss, int | float) and z_loss == 0
     if off and apart:
         raise ValueError(f"{caller}: return_z_loss, but z_loss is 0")

@@ -9,7 +9,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from .. import _numerics as num
-from ._arguments import Axis, demand, FloatLike, TargetLike, Where
+from ._arguments import Axis, demand_number, FloatLike, TargetLike, Where
 from ._rows import ClassWeights, expected, rows_of
 
 
@@ -56,6 +56,7 @@ def poly_loss_cross_entropy(
       Leng, Tan, Liu, Cubuk, Shi, Cheng and Anguelov, "PolyLoss: A Polynomial Expansion
       Perspective of Classification Loss Functions", ICLR 2022, section 4.
     """
+    demand_number(epsilon, lambda _: True, "poly_loss_cross_entropy: epsilon", "")
 
     def poly(surprise):
         return surprise - jnp.asarray(epsilon, surprise.dtype) * jnp.expm1(-surprise)
@@ -116,7 +117,8 @@ def softmax_focal_loss(
       Lin, Goyal, Girshick, He and Dollár, "Focal Loss for Dense Object Detection", ICCV
       2017, section 3.
     """
-    demand(gamma, lambda g: g >= 0, "softmax_focal_loss: gamma", "which is negative")
+    name, wrong = "softmax_focal_loss: gamma", "which is negative"
+    demand_number(gamma, lambda g: g >= 0, name, wrong)
     return _bent(
         lambda surprise: focal(surprise, gamma),
         logits,
@@ -175,7 +177,7 @@ def generalized_cross_entropy(
       with Noisy Labels", NeurIPS 2018, section 3.2.
     """
     inside = lambda q: 0 < q <= 1
-    demand(q, inside, "generalized_cross_entropy: q", "not in (0, 1]")
+    demand_number(q, inside, "generalized_cross_entropy: q", "not in (0, 1]")
     return _bent(
         lambda surprise: -jnp.expm1(-q * surprise) / q,
         logits,
