@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
-from . import accuracy, aot, memory, overhead, pages, projection, scaling, speed
+from . import accuracy, aot, memory, meshes, overhead, pages, projection, scaling, speed
 from .cases import Selection
 from .report import Result
 
@@ -17,9 +17,10 @@ BENCHMARKS: dict[str, ModuleType] = {
     "overhead": overhead,
     "aot": aot,
     "projection": projection,
+    "meshes": meshes,
 }
 # Compilers for accelerators are in few environments, and are asked for by name.
-ASKED_FOR = ("aot", "projection")
+ASKED_FOR = ("aot", "projection", "meshes")
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:

@@ -8,7 +8,7 @@ import functools
 import importlib.util
 import itertools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -32,31 +32,39 @@ def installed() -> bool:
         return False
 
 
-@functools.cache
 def device(platform: str) -> Any:
     """A device that is known by its figures only."""
+    return devices(platform, "1x1x1" if platform == "H100" else None)[0]
+
+
+@functools.cache
+def devices(platform: str, topology: str | None = None) -> list[Any]:
+    """Devices that are known by their figures only, and by how they are connected."""
     os.environ["TPU_SKIP_MDS_QUERY"] = "1"
     os.environ["ALLOW_MULTIPLE_LIBTPU_LOAD"] = "1"
     os.environ["JAX_SKIP_CUDA_CONSTRAINTS_CHECK"] = "1"
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     if platform == "H100":
         figures = (report.ROOT / "bench" / "h100.textproto").read_text()
-        topology = topologies.get_topology_desc(
-            platform="cuda", target_config=figures, topology="1x1x1"
-        )
-    else:
-        name = f"{platform.removeprefix('TPU ')}:2x2"
-        topology = topologies.get_topology_desc(platform="tpu", topology_name=name)
-    return topology.devices[0]
+        return topologies.get_topology_desc(
+            platform="cuda", target_config=figures, topology=topology
+        ).devices
+    name = topology or f"{platform.removeprefix('TPU ')}:2x2"
+    return topologies.get_topology_desc(platform="tpu", topology_name=name).devices
+
+
+def options(devices: Sequence[Any]) -> dict[str, str] | None:
+    """What to tell the compiler: tuning would need the device."""
+    gpu = devices[0].platform in ("cuda", "gpu")
+    return {"xla_gpu_autotune_level": "0"} if gpu else None
 
 
 def compiled(function: Callable, platform: str, *arguments: Any) -> Any:
     """`function` compiled for a device that need not be there."""
-    here = SingleDeviceSharding(device(platform))
-    program = jax.jit(function, in_shardings=here, out_shardings=here)
-    # Tuning would need the device.
-    options = {"xla_gpu_autotune_level": "0"} if platform == "H100" else None
-    return program.lower(*arguments).compile(options)
+    here = device(platform)
+    sharding = SingleDeviceSharding(here)
+    program = jax.jit(function, in_shardings=sharding, out_shardings=sharding)
+    return program.lower(*arguments).compile(options([here]))
 
 
 def gradient(case: Case, library: str, platform: str, dtype: str) -> Any:

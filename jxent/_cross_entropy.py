@@ -19,7 +19,6 @@ from ._distributions import (
     Labels,
     Logits,
 )
-from ._linear_logits import LinearLogits
 from ._tilt import difference, tilt
 
 
@@ -82,9 +81,9 @@ def cross_entropy(
 @functools.partial(jax.jit, inline=True)
 def mean_code_length(p: Distribution, q: Density) -> Float[Array, "*batch"]:
     """Cross-entropy in nats, of distributions that have been admitted."""
+    if streamed.takes(p, q):
+        return streamed.cross_entropy(p, q)
     match p, q:
-        case (LinearLogits(), _) | (_, LinearLogits()):
-            return streamed.cross_entropy(p, q)
         case Labels(), Logits():
             return _label_cross_entropy(q.data, p.data, p.smoothing)
         case _, BinaryLogits():

@@ -8,26 +8,22 @@ too. A measure first admits its arguments (`admit_density`, `admit_pair`): array
 
 import abc
 import dataclasses
-from typing import final, Literal, TypeAlias, TypeVar
+from typing import Any, final, Literal, TypeAlias, TypeVar
 
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
-from . import _numerics as num, _softmax as sm, checks
-from ._pytree import pytree
-from ._static import (
-    broadcast_batches,
-    check_float,
-    check_labels_dtype,
-    indices,
-    integers,
-)
+from . import _numerics as num, _softmax as sm, _static as facts, checks
+from ._mesh import all_classes, AxisName
+from ._pytree import pytree, static
 
 
 class Distribution(abc.ABC):
     """One distribution per row; may be the truth p."""
+
+    axis_name: AxisName | None = None  # of a `shard_map`, over which the classes are
 
     @property
     @abc.abstractmethod
@@ -58,7 +54,7 @@ class Density(Distribution):
 
     @property
     def num_classes(self) -> int:
-        return self.data.shape[-1]
+        return all_classes(self.data.shape[-1], self.axis_name)
 
     @property
     def batch(self) -> tuple[int, ...]:
@@ -92,13 +88,14 @@ class Probs(Density):
     """
 
     p: Float[ArrayLike, "*batch k"]
+    axis_name: AxisName | None = static(None)
 
     @property
     def data(self) -> Array:
         return _array(self.p)
 
     def check(self, name: str, caller: str) -> None:
-        checks.assert_simplex(self.p, name=name, caller=caller)
+        _check(self, self.p, checks.assert_simplex, name, caller)
 
     def probs(self) -> Float[Array, "*batch k"]:
         return num.at_least_float32(self.data)
@@ -128,13 +125,14 @@ class LogProbs(Density):
     """
 
     log_p: Float[ArrayLike, "*batch k"]
+    axis_name: AxisName | None = static(None)
 
     @property
     def data(self) -> Array:
         return _array(self.log_p)
 
     def check(self, name: str, caller: str) -> None:
-        checks.assert_log_simplex(self.log_p, name=name, caller=caller)
+        _check(self, self.log_p, checks.assert_log_simplex, name, caller)
 
     def probs(self) -> Float[Array, "*batch k"]:
         return jnp.exp(self.log_probs())
@@ -165,13 +163,14 @@ class Logits(Density):
     """
 
     z: Float[ArrayLike, "*batch k"]
+    axis_name: AxisName | None = static(None)
 
     @property
     def data(self) -> Array:
         return _array(self.z)
 
     def check(self, name: str, caller: str) -> None:
-        checks.assert_logits(self.z, name=name, caller=caller)
+        _check(self, self.z, checks.assert_logits, name, caller)
 
     def probs(self) -> Float[Array, "*batch k"]:
         return sm.softmax(num.at_least_float32(self.data))
@@ -214,11 +213,11 @@ class Labels(Distribution):
     """
 
     y: Int[ArrayLike, "*batch"]
-    smoothing: float = dataclasses.field(default=0.0, metadata={"static": True})
+    smoothing: float = static(0.0)
 
     @property
     def data(self) -> Array:
-        return indices(self.y)
+        return facts.indices(self.y)
 
     @property
     def num_classes(self) -> None:
@@ -229,7 +228,7 @@ class Labels(Distribution):
         return self.data.shape
 
     def check(self, name: str, caller: str) -> None:
-        check_labels_dtype(integers(self.y), name=name, caller=caller)
+        facts.check_labels_dtype(facts.integers(self.y), name=name, caller=caller)
         if not isinstance(self.smoothing, int | float):
             kind = type(self.smoothing).__name__
             message = f"{caller}: smoothing is a {kind}, and must be a Python number"
@@ -380,8 +379,14 @@ def admit_pair(
     shapes = f"p has shape {p.data.shape} and q has shape {q.data.shape}"
     if p.num_classes not in (None, q.num_classes):
         raise ValueError(f"{caller}: the class axis (the last) differs: {shapes}")
-    batch = broadcast_batches(p.batch, q.batch, f"{caller}: {shapes}")
+    batch = facts.broadcast_batches(p.batch, q.batch, f"{caller}: {shapes}")
     return _spread(p, batch), _spread(q, batch)
+
+
+def _check(p: Density, x: ArrayLike, values: Any, name: str, caller: str) -> None:
+    if p.axis_name is not None:  # one shard of a distribution is none
+        values = facts.check_float
+    values(x, name=name, caller=caller)
 
 
 def _array(x: ArrayLike) -> Array:
@@ -396,7 +401,7 @@ def _admit(p: DistributionLike, name: str, caller: str) -> Distribution:
         p = Probs(jnp.asarray(p))
         if name == "q" and jnp.issubdtype(p.data.dtype, jnp.integer):
             fix = "; Labels(q) can only come first: were the two swapped?"
-            check_float(p.data, name=name, caller=caller, fix=fix)
+            facts.check_float(p.data, name=name, caller=caller, fix=fix)
     p.check(name, caller)
     if isinstance(p, Labels):
         return Labels(p.data, float(p.smoothing))

@@ -20,7 +20,6 @@ from ._distributions import (
     Logits,
     Probs,
 )
-from ._linear_logits import LinearLogits
 from ._terms import bregman, log_bregman, skewed
 from ._tilt import difference, excess, softmaxes, tilt
 
@@ -82,7 +81,7 @@ def kl_divergence(
 
 @functools.partial(jax.jit, inline=True)
 def _kl_divergence(p: Distribution, q: Density) -> Float[Array, "*batch"]:
-    if isinstance(p, LinearLogits) or isinstance(q, LinearLogits):
+    if streamed.takes(p, q):
         return streamed.kl_divergence(p, q)
     if isinstance(p, Labels) and isinstance(q, Logits | BinaryLogits):
         if p.smoothing == 0:
@@ -153,7 +152,7 @@ def js_divergence(
 
 @functools.partial(jax.jit, inline=True, static_argnames="w")
 def _js_divergence(p: Distribution, q: Density, w: float) -> Float[Array, "*batch"]:
-    if isinstance(p, LinearLogits) or isinstance(q, LinearLogits):
+    if streamed.takes(p, q):
         return streamed.js_divergence(p, q, w)
     js = functools.partial(skewed, w)
     p = p.among(q)

@@ -16,7 +16,6 @@ from ._distributions import (
     Logits,
     Probs,
 )
-from ._linear_logits import LinearLogits
 
 
 def entropy(p: DensityLike, *, base: float | None = None) -> Float[Array, "*batch"]:
@@ -67,9 +66,9 @@ def entropy(p: DensityLike, *, base: float | None = None) -> Float[Array, "*batc
 
 @functools.partial(jax.jit, inline=True)
 def _entropy(p: Density) -> Float[Array, "*batch"]:
+    if streamed.takes(p):
+        return streamed.entropy(p)
     match p:
-        case LinearLogits():
-            return streamed.entropy(p)
         case Logits():
             return _softmax_entropy(p.data)
         case BinaryLogits():

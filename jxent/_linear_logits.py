@@ -9,6 +9,8 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from ._distributions import Density
+from ._mesh import all_classes, AxisName
+from ._pytree import static
 from ._static import check_float
 
 
@@ -64,10 +66,10 @@ class LinearLogits(Density):
     weight: Float[ArrayLike, "d v"] | Float[ArrayLike, "v d"]
     bias: Float[ArrayLike, " v"] | None = None
     temperature: float | Float[ArrayLike, ""] | None = None
-    softcap: float | None = dataclasses.field(default=None, metadata={"static": True})
-    vocab_axis: int = dataclasses.field(default=1, metadata={"static": True})
-    axis_name: str | None = dataclasses.field(default=None, metadata={"static": True})
-    block_size: int | None = dataclasses.field(default=None, metadata={"static": True})
+    softcap: float | None = static(None)
+    vocab_axis: int = static(1)
+    axis_name: AxisName | None = static(None)
+    block_size: int | None = static(None)
 
     @property
     def data(self) -> Array:
@@ -77,9 +79,7 @@ class LinearLogits(Density):
     def num_classes(self) -> int:
         """How many classes there are, on all shards."""
         here = jnp.shape(self.weight)[self.vocab_axis]
-        if self.axis_name is None:
-            return here
-        return here * jax.lax.axis_size(self.axis_name)
+        return all_classes(here, self.axis_name)
 
     def check(self, name: str, caller: str) -> None:
         if self.vocab_axis not in (0, 1):

@@ -1,11 +1,18 @@
 """Indexing, on meshes too: what Explicit axes refuse is left to XLA's partitioner."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, Shaped
+
+AxisName: TypeAlias = str | tuple[str, ...]  # of a surrounding `shard_map`
+
+
+def all_classes(here: int, axis_name: AxisName | None) -> int:
+    """How many classes all shards have together."""
+    return here if axis_name is None else here * jax.lax.axis_size(axis_name)
 
 
 def pick(

@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ._mesh import AxisName
+
 
 class LogSum(NamedTuple):
     """`Σ exp(zⱼ) = exp(top) · (1 + others)`; no class at all is `top = −inf`."""
@@ -51,7 +53,7 @@ def merge(a: LogSum, b: LogSum) -> LogSum:
     return LogSum(top, led + jnp.exp(low - finite(top)) * (1 + lost))
 
 
-def across(a: LogSum, axis_name: str) -> LogSum:
+def across(a: LogSum, axis_name: AxisName) -> LogSum:
     """The sum over the classes of all shards."""
     # The first shard that has the top keeps it, the others' leaders join the others.
     top = jax.lax.pmax(a.top, axis_name)

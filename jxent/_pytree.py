@@ -33,3 +33,8 @@ def pytree(cls: type[_T]) -> type[_T]:
 
     jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, flatten)
     return cls
+
+
+def static(default: Any) -> Any:
+    """A field of the structure, that need not be given."""
+    return dataclasses.field(default=default, metadata={"static": True})

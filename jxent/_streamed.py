@@ -1,4 +1,4 @@
-"""The measures of distributions of which one is `LinearLogits`, tile by tile."""
+"""The measures of `LinearLogits`, and of shards of any distribution, tile by tile."""
 
 import functools
 from typing import Any, NamedTuple
@@ -25,8 +25,17 @@ from ._linear_logits import LinearLogits
 from ._terms import log_bregman, skewed
 
 
-def source(q: LinearLogits) -> Linear:
-    """Where the logits come from, in arrays."""
+def takes(*distributions: Distribution) -> bool:
+    """Whether a measure of these goes tile by tile."""
+    return any(
+        isinstance(d, LinearLogits) or d.axis_name is not None for d in distributions
+    )
+
+
+def source(q: Density) -> Dense | Linear:
+    """Where the numbers of every class come from, in arrays."""
+    if not isinstance(q, LinearLogits):
+        return Dense(q.data)
     temperature = q.temperature
     if temperature is not None:
         temperature = jnp.asarray(temperature, num.accumulator(q.data.dtype))
@@ -36,19 +45,22 @@ def source(q: LinearLogits) -> Linear:
 
 
 def sums_of(
-    q: LinearLogits,
+    q: Density,
     statistics: dict[str, Any],
     rows: dict[str, Array] | None = None,
     weights: Float[Array, " v"] | None = None,
 ) -> dict[str, Any]:
     """Statistics of every row, by name, in one pass; some also of weights of classes."""
-    sources = (source(q),) if weights is None else (source(q), Dense(weights))
+    sources, axis_name, block = _sources(q)
+    sources = sources if weights is None else (*sources, Dense(weights))
     statistic = Together(tuple(statistics.values()))
-    found = class_sum(statistic, q.axis_name, q.block_size, sources, rows or {})
+    found = class_sum(statistic, axis_name, block, sources, rows or {})
     return dict(zip(statistics, found, strict=True))
 
 
-def entropy(p: LinearLogits) -> Float[Array, "*batch"]:
+def entropy(p: Density) -> Float[Array, "*batch"]:
+    if not _normalised(p):
+        return cross_entropy(p, p)
     return entropy_from(sums_of(p, {"spread": SpreadOf()})["spread"])
 
 
@@ -70,7 +82,7 @@ def surprise_from(
     return num.softplus(odds) * jnp.where(valid, 1, jnp.nan).astype(odds.dtype)
 
 
-def log_loss(y: Labels, q: LinearLogits) -> Float[Array, "*batch"]:
+def log_loss(y: Labels, q: Density) -> Float[Array, "*batch"]:
     even = {"moment": MomentOf()} if y.smoothing else {}
     found = sums_of(q, {"choice": ChoiceOf(), **even}, {"label": y.data})
     nats = surprise_from(found["choice"], y.data, q.num_classes)
@@ -88,7 +100,7 @@ def lead_from(choice, moment, weight) -> Float[Array, "*batch"]:
 
 
 def cross_entropy(p: Distribution, q: Density) -> Float[Array, "*batch"]:
-    if isinstance(p, Labels) and isinstance(q, LinearLogits):
+    if isinstance(p, Labels) and _normalised(q):
         return log_loss(p, q)
     sums, a, b = _sums(_code_length, p, q)
     # Σ p (−log q) of p = p̂ / (1 + α) and q = q̂ / (1 + β), with U = Σ p̂ (−log q̂):
@@ -154,6 +166,8 @@ def _log_sums(p, q):
     logits = {name: d for name, d in named.items() if _normalised(d)}
     sources, axis_name, block = _sources(p, q)
     which = [i for i, name in enumerate(named) if name in logits]
+    if not which:
+        return {}
     found = class_sum(
         LogSumsOf(), axis_name, block, tuple(sources[i] for i in which), {}
     )
@@ -163,21 +177,17 @@ def _log_sums(p, q):
     return rows
 
 
-def _sources(p, q):
-    linear = [d for d in (p, q) if isinstance(d, LinearLogits)]
-    axis_name = linear[0].axis_name
-    blocks = [d.block_size for d in linear if d.block_size is not None]
-    sources = []
-    for d, partner in ((p, q), (q, p)):
-        if isinstance(d, LinearLogits):
-            sources.append(source(d))
-        elif isinstance(d, Labels):
-            sources.append(
-                OneHot(d.data, d.smoothing, source(partner).num_classes, axis_name)
-            )
-        else:
-            sources.append(Dense(d.data))
-    return tuple(sources), axis_name, min(blocks, default=None)
+def _sources(*distributions):
+    axis_name = next((d.axis_name for d in distributions if d.axis_name), None)
+    blocks = [d.block_size for d in distributions if isinstance(d, LinearLogits)]
+    block = min((b for b in blocks if b is not None), default=None)
+    here = next(source(d).num_classes for d in distributions if isinstance(d, Density))
+    of = lambda d: (
+        OneHot(d.data, d.smoothing, here, axis_name)
+        if isinstance(d, Labels)
+        else source(d)
+    )
+    return tuple(map(of, distributions)), axis_name, block
 
 
 def _kind(d):

@@ -16,7 +16,9 @@ import numpy as np
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Int
 
+from .._mesh import AxisName
 from ._linear_map import linear_map
+from ._shards import over_shards, split_of
 from ._sources import add_up, arrays_of, like, Source
 from ._tiles import fold, tile_width
 
@@ -48,7 +50,7 @@ class Statistic(Protocol[_S]):
         """The statistic of the classes of both."""
         ...
 
-    def across(self, a: _S, axis_name: str) -> _S:
+    def across(self, a: _S, axis_name: AxisName) -> _S:
         """The statistic of the classes of all shards."""
         ...
 
@@ -60,10 +62,9 @@ class Statistic(Protocol[_S]):
         ...
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
 def class_sum(
     statistic: Statistic[_S],
-    axis_name: str | None,
+    axis_name: AxisName | None,
     block: int | None,
     sources: tuple[Source, ...],
     rows: Rows,
@@ -77,6 +78,15 @@ def class_sum(
       sources: Where the logits come from, all with the same classes.
       rows: Whatever else the statistic depends on, one number per row each.
     """
+    split = split_of(sources) if axis_name is None else None
+    if split is None:
+        return _class_sum(statistic, axis_name, block, sources, rows)
+    here = lambda axis_name, *args: _class_sum(statistic, axis_name, block, *args)
+    return over_shards(here, split, sources, rows)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
+def _class_sum(statistic, axis_name, block, sources, rows):
     tiles = _Tiles.of(sources, axis_name, block)
 
     def of_tile(start, width):
@@ -90,17 +100,18 @@ def class_sum(
     return total if axis_name is None else statistic.across(total, axis_name)
 
 
-@functools.partial(class_sum.defjvp, symbolic_zeros=True)
+@functools.partial(_class_sum.defjvp, symbolic_zeros=True)
 def _class_sum_jvp(statistic, axis_name, block, primals, tangents):
     # ∂ Σᵥ f(zᵥ, r) = Σᵥ f′(zᵥ, r) (żᵥ, ṙ):  linear in what made z, and its transpose is
     # another loop. Both make the logits of a tile anew.
     sources, rows = primals
-    total = class_sum(statistic, axis_name, block, sources, rows)
+    total = _class_sum(statistic, axis_name, block, sources, rows)
     x = tuple(_moving(arrays_of(dot)) for dot in tangents[0]), _moving(tangents[1])
     names = tuple(tuple(d) for d in x[0]), tuple(x[1])
     slope = _Slope(statistic, axis_name, block, names)
     fixed = sources, rows, jax.lax.stop_gradient(total)
     sums = linear_map(slope.along, slope.transpose, fixed, x)
+    sums = sums if axis_name is None else jax.lax.psum(sums, axis_name)
 
     def filled(value, tangent):
         if not jnp.issubdtype(value.dtype, jnp.floating):
@@ -117,12 +128,12 @@ def _moving(dots: Rows) -> Rows:
 
 class _Slope(NamedTuple):
     statistic: Statistic
-    axis_name: str | None
+    axis_name: AxisName | None
     block: int | None
     names: tuple[tuple[tuple[str, ...], ...], tuple[str, ...]]  # of what moves
 
     def along(self, fixed, moving):
-        """Σᵥ f′(zᵥ, r) (żᵥ, ṙ)"""
+        """Σᵥ f′(zᵥ, r) (żᵥ, ṙ), over the classes that are here."""
         tiles = _Tiles.of(fixed[0], self.axis_name, self.block)
 
         # The checkpoint is for derivatives of this: they are to make tiles anew as well.
@@ -144,8 +155,7 @@ class _Slope(NamedTuple):
             return jax.tree.map(jnp.add, sofar, of_tile(start, width, fixed, moving))
 
         first = lambda start, width: of_tile(start, width, fixed, moving)
-        sums = fold(first, step, tiles.size, tiles.width)
-        return sums if self.axis_name is None else jax.lax.psum(sums, self.axis_name)
+        return fold(first, step, tiles.size, tiles.width)
 
     def transpose(self, fixed, cts):
         tiles = _Tiles.of(fixed[0], self.axis_name, self.block)

@@ -91,11 +91,8 @@ def _jvp(primals, tangents, *, jaxpr, apply, transpose, num_fixed):
 
 
 def _transpose(y, *args, jaxpr, apply, transpose, num_fixed):
-    del apply
-    y = [
-        jax.numpy.zeros(a.shape, a.dtype) if type(v) is ad.Zero else v
-        for v, a in zip(y, jaxpr.out_avals, strict=True)
-    ]
+    del apply, jaxpr
+    y = [ad.instantiate_zeros(ct) for ct in y]
     return [None] * num_fixed + list(transpose(args[:num_fixed], y))
 
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from .. import _numerics as num
+from .._mesh import AxisName
 
 
 @jax.tree_util.register_dataclass
@@ -45,7 +46,7 @@ class OneHot:
     label: Int[Array, "*batch"]
     smoothing: float = dataclasses.field(metadata={"static": True})
     num_classes: int = dataclasses.field(metadata={"static": True})
-    axis_name: str | None = dataclasses.field(metadata={"static": True})
+    axis_name: AxisName | None = dataclasses.field(metadata={"static": True})
 
     class_axis: ClassVar = {}
 
@@ -198,4 +199,4 @@ def like(ct: Array, x: Array) -> Array:
 
 def _varying(x: Array) -> frozenset[str]:
     """The axes of a surrounding `shard_map` along which `x` differs."""
-    return getattr(jax.typeof(x), "vma", frozenset())
+    return jax.typeof(x).mat.varying

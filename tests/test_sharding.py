@@ -1,0 +1,284 @@
+"""A projection over several devices: the same numbers, and no array of its size moves."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
+
+from bench import aot, meshes
+from bench.collectives import moved
+from jxent import (
+    cross_entropy,
+    entropy,
+    js_divergence,
+    kl_divergence,
+    Labels,
+    LinearLogits,
+    Logits,
+    LogProbs,
+    Probs,
+)
+
+N, D, V = 8, 5, 40
+SMALL = 3  # classes at once, so that there are many tiles and a narrower last one
+rng = np.random.default_rng(0)
+normal = lambda *shape: rng.normal(size=shape).astype("f4")
+DATA = {
+    "h": (normal(N, D), P("data")),
+    "w": (normal(D, V), P(None, "vocab")),
+    "b": (normal(V), P("vocab")),
+    "h2": (normal(N, D), P("data")),
+    "w2": (normal(V, D), P("vocab")),
+    "z": (normal(N, V), P("data", "vocab")),
+}
+VALUES = tuple(x for x, _ in DATA.values())
+SPECS = tuple(spec for _, spec in DATA.values())
+DOTS = tuple(normal(*x.shape) for x in VALUES)
+CT, LABELS = normal(N), rng.integers(0, V, N).astype("i4")
+
+
+class Views:
+    """The distributions that a measure may get, of all classes or of a shard."""
+
+    def __init__(self, axis_name, h, w, b, h2, w2, z):
+        axis = {"axis_name": axis_name}
+        self.linear = LinearLogits(h, w, b, 1.3, softcap=3.0, block_size=SMALL, **axis)
+        self.tied = LinearLogits(h2, w2, vocab_axis=0, block_size=SMALL, **axis)
+        self.logits = Logits(-0.5 * z, **axis)
+        log_sum = jax.nn.logsumexp if axis_name is None else _log_sum_of_shards
+        log_p = z - log_sum(z, -1)[..., None]
+        self.probs = Probs(jnp.exp(log_p), **axis)
+        self.log_probs = LogProbs(log_p, **axis)
+
+
+def _log_sum_of_shards(z, axis):
+    return jnp.log(jax.lax.psum(jnp.sum(jnp.exp(z), axis), "vocab"))
+
+
+MEASURES = {
+    "entropy": lambda y, v: entropy(v.linear),
+    "labels": lambda y, v: cross_entropy(Labels(y), v.linear),
+    "smoothed": lambda y, v: cross_entropy(Labels(y, 0.1), v.linear),
+    "soft": lambda y, v: cross_entropy(v.probs, v.linear),
+    "two projections": lambda y, v: cross_entropy(v.tied, v.linear),
+    "kl": lambda y, v: kl_divergence(v.tied, v.linear),
+    "kl of smoothed": lambda y, v: kl_divergence(Labels(y, 0.1), v.tied),
+    "kl from logits": lambda y, v: kl_divergence(v.logits, v.linear),
+    "js": lambda y, v: js_divergence(v.linear, v.log_probs, weight=0.3),
+    "dense entropy": lambda y, v: entropy(v.probs) + entropy(v.logits),
+    "dense labels": lambda y, v: cross_entropy(Labels(y, 0.1), v.logits),
+    "dense pair": lambda y, v: js_divergence(v.log_probs, v.logits),
+}
+each_measure = pytest.mark.parametrize("name", MEASURES)
+
+
+def rows_of(name, axis_name=None):
+    return lambda y, *arrays: MEASURES[name](y, Views(axis_name, *arrays))
+
+
+def everything(rows):
+    """A program for the rows, the gradient of their weighted sum, and its change."""
+
+    def program(y, ct, values, dots):
+        total = lambda *values: jnp.sum(ct * rows(y, *values))
+        gradient = jax.grad(total, argnums=tuple(range(len(values))))
+        return rows(y, *values), *jax.jvp(gradient, values, dots)
+
+    return jax.jit(program)
+
+
+@functools.cache
+def alone(name):
+    return everything(rows_of(name))(LABELS, CT, VALUES, DOTS)
+
+
+def mesh_of(kind=AxisType.Auto, shape=(2, 4), names=("data", "vocab")):
+    return jax.make_mesh(shape, names, axis_types=(kind,) * len(names))
+
+
+def over_shards(function, in_specs, out_specs, mesh=None):
+    return jax.shard_map(
+        function, mesh=mesh or mesh_of(), in_specs=in_specs, out_specs=out_specs
+    )
+
+
+def close(got, expected, rtol=1e-5):
+    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(
+            a, b, rtol=rtol, atol=rtol * np.abs(b).max(initial=0)
+        )
+
+
+@each_measure
+def test_named_axis_agrees_with_one_device(name):
+    rows = over_shards(rows_of(name, "vocab"), (P("data"), *SPECS), P("data"))
+    close(everything(rows)(LABELS, CT, VALUES, DOTS), alone(name))
+
+
+@pytest.mark.parametrize("name", ["smoothed", "kl", "dense pair"])
+def test_gradients_taken_inside_of_shard_map_agree(name):
+    def gradient(y, ct, *values):
+        def total(*values):
+            here = jnp.sum(ct * rows_of(name, "vocab")(y, *values))
+            return jax.lax.psum(here, "data")
+
+        return jax.grad(total, argnums=tuple(range(len(values))))(*values)
+
+    specs = P("data"), P("data"), *SPECS
+    got = jax.jit(over_shards(gradient, specs, SPECS))(LABELS, CT, *VALUES)
+    close(got, alone(name)[1])
+
+
+@pytest.mark.parametrize("name", [name for name in MEASURES if "dense" not in name])
+def test_explicit_axes_agree_with_one_device(name):
+    mesh = mesh_of(AxisType.Explicit)
+    put = lambda x, spec: jax.device_put(x, NamedSharding(mesh, spec))
+    values = tuple(map(put, VALUES, SPECS))
+    dots = tuple(map(put, DOTS, SPECS))
+    y, ct = put(LABELS, P("data")), put(CT, P("data"))
+    program = everything(rows_of(name))
+    got = program(y, ct, values, dots)
+    close(got, alone(name))
+    for gradient, value in zip(got[1], values, strict=True):
+        assert jax.typeof(gradient) == jax.typeof(value)
+
+
+# How the weight [d, v] and the hidden states [n, d] may lie on Explicit axes.
+LAYOUTS = {
+    "tokens": (P(), P("data")),
+    "vocabulary over all": (P(None, ("data", "vocab")), P()),
+    "fully sharded": (P("data", "vocab"), P("data")),
+    "fully sharded along classes": (P(None, ("vocab", "data")), P("data")),
+    "the other way around": (P(None, ("data", "vocab")), P("data")),
+    "hidden axis": (P("vocab", None), P("data", "vocab")),
+}
+
+
+@pytest.mark.parametrize("weight, hidden", LAYOUTS.values(), ids=LAYOUTS.keys())
+def test_any_layout_on_explicit_axes_agrees(weight, hidden):
+    mesh = mesh_of(AxisType.Explicit)
+    put = lambda x, spec: jax.device_put(x, NamedSharding(mesh, spec))
+    h, w = np.tile(VALUES[0], (1, 8)), np.tile(VALUES[1], (8, 1))
+
+    def total(h, w, y):
+        rows = cross_entropy(Labels(y, 0.1), LinearLogits(h, w, block_size=SMALL))
+        return jnp.sum(rows * jnp.arange(1.0, N + 1))
+
+    program = jax.jit(jax.value_and_grad(total, (0, 1)))
+    got = program(put(h, hidden), put(w, weight), put(LABELS, P("data")))
+    close(got, program(h, w, LABELS))
+    assert jax.typeof(got[1][1]).sharding.spec == put(w, weight).sharding.spec
+
+
+def test_shards_of_padding_alone_change_nothing():
+    real = (
+        13  # of 40 classes: a shard that is full, one that is not, and two of padding
+    )
+    w = VALUES[1].copy()
+    w[:, real:] = 100 * rng.normal(size=(D, V - real))
+    bias = np.where(np.arange(V) < real, VALUES[2], -np.inf).astype("f4")
+    y = LABELS % real
+    measures = lambda q, y: cross_entropy(Labels(y), q) + entropy(q)
+    padded = lambda axis_name: (
+        lambda y, h, w, b: measures(
+            LinearLogits(h, w, b, block_size=SMALL, axis_name=axis_name), y
+        )
+    )
+    specs = P("data"), *SPECS[:3]
+    values, dots = (VALUES[0], w, bias), DOTS[:3]
+    rows = over_shards(padded("vocab"), specs, P("data"))
+    got = everything(rows)(y, CT, values, dots)
+    cut = lambda arrays: (arrays[0], arrays[1][:, :real], arrays[2][:real])
+    expected = everything(padded(None))(y, CT, cut(values), cut(dots))
+    close((got[0], *map(cut, got[1:])), expected)
+    for _, of_weight, of_bias in got[1:]:
+        assert not of_weight[:, real:].any() and not of_bias[real:].any()
+
+
+@pytest.mark.parametrize("way", ["shard_map", "Explicit axes"])
+@pytest.mark.parametrize("name", meshes.CASES)
+def test_rows_and_one_gradient_move(name, way):
+    case = meshes.CASES[name]
+    program = meshes.compiled(case, way, jax.devices()[:8], BIG, jnp.float32, TILE)
+    check_moves(case, program.as_text())
+
+
+BIG, TILE = (64, 16, 4096), 128  # tokens, hidden axis, vocabulary; classes at once
+ROWS = 5  # numbers per token that may move between shards of the vocabulary
+
+
+def check_moves(case, text, shape=BIG, itemsize=4):
+    n, d, v = shape
+    here, shards = n // case.axes.get("data", 1), case.axes.get("vocab", 1)
+    found = moved(text)
+    assert all(c.times == 1 for c in found)
+    whole, hidden = itemsize * d * v // shards, itemsize * d * here
+    of = lambda kind: sum(c.size for c in found if c.kind == kind)
+    if (
+        "data" in case.axes and case.weight[1]
+    ):  # fully sharded: in by parts, out by parts
+        assert of("all-gather") == whole
+        # Of a small array, TPU's compiler prefers to add up the whole.
+        scattered = case.axes["data"] * of("reduce-scatter")
+        assert whole <= scattered + of("all-reduce") <= whole + itemsize * ROWS
+    else:
+        assert {c.kind for c in found} <= {"all-reduce"}
+        gradients = whole * ("data" in case.axes) + hidden * ("vocab" in case.axes)
+        assert gradients <= of("all-reduce") <= gradients + 4 * ROWS * here
+
+
+@pytest.mark.skipif(
+    not aot.installed(), reason="needs the compilers of the extra `aot`"
+)
+@pytest.mark.parametrize("platform", ["TPU v5e", "H100"])
+@pytest.mark.parametrize("name", meshes.CASES)
+def test_rows_and_one_gradient_move_on_accelerators(name, platform):
+    case, shape, devices = (
+        meshes.CASES[name],
+        (2048, 256, 16384),
+        meshes.devices(platform),
+    )
+    program = meshes.compiled(case, "Explicit axes", devices, shape, jnp.bfloat16, 512)
+    check_moves(case, program.as_text(), shape, itemsize=2)
+
+
+# With Auto axes no type says how arrays are split.
+
+
+@pytest.mark.parametrize("name", ["smoothed", "kl from logits"])
+def test_auto_axes_agree_with_one_device(name):
+    put = lambda x, spec: jax.device_put(x, NamedSharding(mesh_of(), spec))
+    values, dots = tuple(map(put, VALUES, SPECS)), tuple(map(put, DOTS, SPECS))
+    y, ct = put(LABELS, P("data")), put(CT, P("data"))
+    close(everything(rows_of(name))(y, ct, values, dots), alone(name))
+
+
+def test_tokens_on_auto_axes_gather_nothing():
+    case, devices = meshes.CASES["data 8"], jax.devices()[:8]
+    program = meshes.compiled(case, "Auto axes", devices, BIG, jnp.float32, TILE)
+    found = moved(program.as_text())
+    assert {c.kind for c in found} == {"all-reduce"}
+    # Tile by tile, but no more of it than the gradient of the weight, and the loss.
+    assert sum(c.size * c.times for c in found) <= 4 * (BIG[1] * BIG[2] + 1)
+
+
+def test_auto_axes_are_made_explicit():
+    mesh, rows = mesh_of(), rows_of("smoothed")
+
+    def total(values, ct):
+        of_tokens = jax.sharding.explicit_axes(
+            lambda y, ct, *values: jnp.sum(ct * rows(y, *values)),
+            in_sharding=(P("data"), P("data"), *SPECS),
+        )
+        return of_tokens(LABELS, ct, *values)
+
+    put = lambda x, spec: jax.device_put(x, NamedSharding(mesh, spec))
+    values, ct = tuple(map(put, VALUES, SPECS)), put(CT, P("data"))
+    with jax.set_mesh(mesh):
+        program = jax.jit(jax.grad(total)).lower(values, ct).compile()
+    close(program(values, ct), alone("smoothed")[1])
+    kinds = {c.kind for c in moved(program.as_text())}
+    assert kinds == {"all-reduce"}
