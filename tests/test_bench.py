@@ -55,6 +55,25 @@ def test_smallest_speed_case():
     assert "| entropy | copy |" in ended.stdout
 
 
+def test_contenders_for_a_loss_compute_the_same():
+    code = """
+from bench import losses
+for case in losses.CASES:
+    runs = losses.contenders(case, (16, 32))
+    values = {name: float(run()[0]) for name, run in runs.items()}
+    far = [v for v in values.values() if abs(v - values["jxent"]) > 1e-5 * abs(v)]
+    assert not far, (case.name, values)
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert ended.returncode == 0, ended.stderr
+
+
 @pytest.mark.parametrize("name", ["accuracy", "speed", "overhead"])
 def test_results_say_where_they_come_from(name):
     path = RESULTS / f"{name}.json"
