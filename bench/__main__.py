@@ -5,13 +5,25 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
-from . import accuracy, aot, memory, meshes, overhead, pages, projection, scaling, speed
+from . import (
+    accuracy,
+    aot,
+    losses,
+    memory,
+    meshes,
+    overhead,
+    pages,
+    projection,
+    scaling,
+    speed,
+)
 from .cases import Selection
 from .report import Result
 
 BENCHMARKS: dict[str, ModuleType] = {
     "accuracy": accuracy,
     "speed": speed,
+    "losses": losses,
     "memory": memory,
     "scaling": scaling,
     "overhead": overhead,

@@ -74,6 +74,26 @@ def test_exponent_of_a_power():
     np.testing.assert_allclose(scaling.exponents(times), [1.5, 1.5])
 
 
+def test_contenders_for_a_loss_compute_the_same():
+    code = """
+from bench import losses
+from bench.cases import Shape
+for case in losses.CASES:
+    runs = losses.contenders(case, Shape('', 16, 32))
+    values = {name: float(run()[0]) for name, run in runs.items()}
+    far = [v for v in values.values() if abs(v - values["jxent"]) > 1e-5 * abs(v)]
+    assert not far, (case.name, values)
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert ended.returncode == 0, ended.stderr
+
+
 @pytest.mark.parametrize("name", ["accuracy", "speed", "memory", "scaling", "overhead"])
 def test_results_say_where_they_come_from(name):
     path = RESULTS / f"{name}.json"

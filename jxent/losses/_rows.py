@@ -172,7 +172,7 @@ def expected(
         return (1 - s) * loss + s * _mean_of(f, t, q)
     # −log qᵢ = −log q_y + x_y − xᵢ
     z = num.at_least_float32(q.data)
-    at_y = logit_of(z, p.data)[..., None]
+    at_y = logit_of(q.data, p.data)[..., None]
     lead = jnp.where(at_y > -jnp.inf, at_y - z, 0)
     even = jnp.sum(t, axis=-1) * cost + jnp.sum(num.weigh(t, lead), axis=-1)
     return (1 - s) * loss + s * even
@@ -199,14 +199,16 @@ def _uniform(rows, dtype):
 def log_normalizer(rows: Rows, loss: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
     """`log Σᵢ exp xᵢ`, from the `expected` loss where that has done the work already."""
     q, p, s, weights, classes, _ = rows
-    z = num.at_least_float32(q.data)
     if isinstance(p, Probs):
-        return jax.nn.logsumexp(z, axis=-1)
-    # A cross-entropy is log Σᵢ exp xᵢ − Σᵢ tᵢ xᵢ.
+        return jax.nn.logsumexp(num.at_least_float32(q.data), axis=-1)
+    # A cross-entropy is log Σᵢ exp xᵢ − Σᵢ tᵢ xᵢ, and Σᵢ tᵢ xᵢ = x_y − s · mean(x_y − x).
     if weights is not None or classes is not None:
         loss, s = measured(cross_entropy, p, q), 0.0
-    inner = logit_of(z, p.data)
-    inner = (1 - s) * inner + s * jnp.mean(z, axis=-1) if s else inner
+    inner = logit_of(q.data, p.data)
+    if s:
+        # That mean is in the loss already, and as it is written here, XLA takes it once.
+        step = inner[..., None] - num.at_least_float32(q.data)
+        inner = inner - s * jnp.mean(step, axis=-1)
     # An impossible label costs +∞ already, whatever the normaliser is.
     finite = inner > -jnp.inf
     return jnp.where(finite, loss, 0) + jnp.where(finite, inner, 0)
@@ -216,17 +218,20 @@ def log_normalizer(rows: Rows, loss: Float[Array, "*batch"]) -> Float[Array, "*b
 def logit_of(
     z: Float[Array, "*batch k"], y: Int[Array, "*batch"]
 ) -> Float[Array, "*batch"]:
-    """The logit of class `y` in every row, or of some class if that is none."""
-    at_y = jnp.clip(y, 0, z.shape[-1] - 1)[..., None]
-    return mesh.pick(z, at_y)[..., 0]
+    """The logit of class `y` in every row, or of class 0 if that is none."""
+    return num.at_least_float32(mesh.pick(z, _known(z, y)[..., None]))[..., 0]
 
 
 @logit_of.defjvp
 def _logit_of_jvp(primals, tangents):
     # Transposed, a comparison fuses with what is added to it; a scatter is a pass alone.
     (z, y), (z_dot, _) = primals, tangents
-    y = jnp.clip(y, 0, z.shape[-1] - 1)
-    return logit_of(z, y), jnp.sum(jnp.where(sm.at_class(y, z), z_dot, 0), axis=-1)
+    at_y = jnp.where(sm.at_class(_known(z, y), z), z_dot, 0)
+    return logit_of(z, y), jnp.sum(num.at_least_float32(at_y), axis=-1)
+
+
+def _known(z, y):
+    return jnp.where((0 <= y) & (y < z.shape[-1]), y, 0)
 
 
 def measured(measure: Callable[..., Array], *args: Any) -> Float[Array, "*batch"]:
