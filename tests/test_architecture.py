@@ -13,7 +13,7 @@ FLOORS = [
     {"_numerics", "_softmax", "_static", "_tilt"},
     {"checks"},
     {"_distributions"},
-    {"_entropy", "_cross_entropy", "_divergence", "_reduce"},
+    {"_entropy", "_cross_entropy", "_divergence", "_reduce", "_chunked"},
     {"losses"},
     {"__init__"},
     {"_demo", "__main__"},
