@@ -1,6 +1,7 @@
 """Entropy, cross-entropy and KL divergence as pure functions of distributions, for JAX."""
 
 from . import _interrupt as _interrupt, checks as checks, losses as losses
+from ._chunked import chunked as chunked
 from ._cross_entropy import cross_entropy as cross_entropy
 from ._distributions import (
     BinaryLogits as BinaryLogits,

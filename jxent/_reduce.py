@@ -5,7 +5,7 @@ from typing import final
 
 import jax.numpy as jnp
 from jax.typing import ArrayLike
-from jaxtyping import Array, Bool, Float, Num
+from jaxtyping import Array, Bool, DTypeLike, Float, Num
 
 from . import _numerics as num
 from ._pytree import pytree
@@ -104,20 +104,9 @@ class Mean:
           1.5
         """
         losses = _as_float(losses)
-        w = jnp.ones((), losses.dtype)
-        if weights is not None:
-            w = _as_float(weights).astype(losses.dtype)
-        w = _spread(w, losses.shape, "weights")
-        keep = w != 0
-        if where is not None:
-            where = jnp.asarray(where)
-            if where.dtype != bool:
-                raise TypeError(
-                    f"Mean.of: where is {where.dtype}, not bool; are they weights?"
-                )
-            keep &= _spread(where, losses.shape, "where")
+        w = counts(losses.shape, losses.dtype, where, weights, caller="Mean.of")
         # Both are masked before they are multiplied: 0 · NaN is NaN, in the slope too.
-        w, losses = jnp.where(keep, w, 0), jnp.where(keep, losses, 0)
+        losses = jnp.where(w != 0, losses, 0)
         return cls(jnp.sum(w * losses), jnp.sum(w))
 
     @property
@@ -132,6 +121,28 @@ class Mean:
         return Mean(self.total + other.total, self.weight + other.weight)
 
 
+def counts(
+    shape: tuple[int, ...],
+    dtype: DTypeLike,
+    where: Bool[ArrayLike, "*#batch"] | None,
+    weights: Num[ArrayLike, "*#batch"] | Bool[ArrayLike, "*#batch"] | None,
+    caller: str,
+) -> Float[Array, "*batch"]:
+    """How much each of the losses counts: 0 if `where` or its weight removes it."""
+    w = jnp.ones((), dtype)
+    if weights is not None:
+        w = _as_float(weights).astype(dtype)
+    w = _spread(w, shape, "weights", caller)
+    if where is not None:
+        where = jnp.asarray(where)
+        if where.dtype != bool:
+            raise TypeError(
+                f"{caller}: where is {where.dtype}, not bool; are they weights?"
+            )
+        w = jnp.where(_spread(where, shape, "where", caller), w, 0)
+    return jnp.where(w != 0, w, 0)
+
+
 def _as_float(x: ArrayLike) -> Array:
     x = jnp.asarray(x)
     if jnp.issubdtype(x.dtype, jnp.floating):
@@ -139,9 +150,9 @@ def _as_float(x: ArrayLike) -> Array:
     return x.astype(jnp.float32)
 
 
-def _spread(x: Array, shape: tuple[int, ...], name: str) -> Array:
+def _spread(x: Array, shape: tuple[int, ...], name: str, caller: str) -> Array:
     try:
         return jnp.broadcast_to(x, shape)
     except ValueError:
-        message = f"Mean.of: {name} has shape {x.shape}, and losses have shape {shape}"
+        message = f"{caller}: {name} has shape {x.shape}, and losses have shape {shape}"
         raise ValueError(message) from None
