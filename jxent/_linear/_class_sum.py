@@ -16,7 +16,7 @@ import numpy as np
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Int
 
-from ._linear_map import linear_map
+from ._linear_map import linear_map, mapped_together
 from ._sources import add_up, arrays_of, like, Source
 from ._tiles import fold, tile_width
 
@@ -87,7 +87,9 @@ def class_sum(
         return statistic.merge(total, of_tile(start, width))
 
     total = fold(of_tile, step, tiles.size, tiles.width)
-    return total if axis_name is None else statistic.across(total, axis_name)
+    if axis_name is not None:
+        total = statistic.across(total, axis_name)
+    return mapped_together((sources, rows), total)
 
 
 @functools.partial(class_sum.defjvp, symbolic_zeros=True)
