@@ -172,8 +172,10 @@ def _sources(p, q):
         if isinstance(d, LinearLogits):
             sources.append(source(d))
         elif isinstance(d, Labels):
+            z = source(partner)
+            dtype = num.accumulator(z.hidden.dtype)
             sources.append(
-                OneHot(d.data, d.smoothing, source(partner).num_classes, axis_name)
+                OneHot(d.data, d.smoothing, z.num_classes, axis_name, dtype)
             )
         else:
             sources.append(Dense(d.data))
