@@ -56,7 +56,8 @@ def entropy_from(spread) -> Float[Array, "*batch"]:
     # H = −log p_top + Σ pⱼ (top − zⱼ): no term is negative, so no digit is lost.
     others = spread.total.others
     h = jnp.log1p(others) + spread.below / (1 + others)
-    return jnp.where(spread.total.top == -jnp.inf, jnp.nan, h)
+    possible = spread.total.top > -jnp.inf
+    return h * jnp.where(possible, 1, jnp.nan).astype(h.dtype)  # NaN in its slope too
 
 
 def surprise_from(
