@@ -68,7 +68,8 @@ def entropy_from(spread) -> Float[Array, "*batch"]:
     # H = −log p_top + Σ pⱼ (top − zⱼ): no term is negative, so no digit is lost.
     others = spread.total.others
     h = jnp.log1p(others) + spread.below / (1 + others)
-    return jnp.where(spread.total.top == -jnp.inf, jnp.nan, h)
+    possible = spread.total.top > -jnp.inf
+    return h * jnp.where(possible, 1, jnp.nan).astype(h.dtype)  # NaN in its slope too
 
 
 def surprise_from(
@@ -181,9 +182,10 @@ def _sources(*distributions):
     axis_name = next((d.axis_name for d in distributions if d.axis_name), None)
     blocks = [d.block_size for d in distributions if isinstance(d, LinearLogits)]
     block = min((b for b in blocks if b is not None), default=None)
-    here = next(source(d).num_classes for d in distributions if isinstance(d, Density))
+    density = next(d for d in distributions if isinstance(d, Density))
+    here, dtype = source(density).num_classes, num.accumulator(density.data.dtype)
     of = lambda d: (
-        OneHot(d.data, d.smoothing, here, axis_name)
+        OneHot(d.data, d.smoothing, here, axis_name, dtype)
         if isinstance(d, Labels)
         else source(d)
     )

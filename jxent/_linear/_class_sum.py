@@ -17,7 +17,7 @@ from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Int
 
 from .._mesh import AxisName
-from ._linear_map import linear_map
+from ._linear_map import linear_map, mapped_together
 from ._shards import over_shards, split_of
 from ._sources import add_up, arrays_of, like, Source
 from ._tiles import fold, tile_width
@@ -97,7 +97,9 @@ def _class_sum(statistic, axis_name, block, sources, rows):
         return statistic.merge(total, of_tile(start, width))
 
     total = fold(of_tile, step, tiles.size, tiles.width)
-    return total if axis_name is None else statistic.across(total, axis_name)
+    if axis_name is not None:
+        total = statistic.across(total, axis_name)
+    return mapped_together((sources, rows), total)
 
 
 @functools.partial(_class_sum.defjvp, symbolic_zeros=True)

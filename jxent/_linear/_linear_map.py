@@ -48,6 +48,16 @@ def linear_map(
     return jax.tree.unflatten(out_tree, y)
 
 
+def mapped_together(fixed: Any, x: _X) -> _X:
+    """`x`; under `vmap` all of its arrays are mapped if any of these or of `fixed` is.
+
+    What a function with a rule for its derivative returns has to be: JAX takes for mapped
+    what its tangents are, and they may depend on more than the values do.
+    """
+    same = lambda fixed, x: x
+    return linear_map(same, same, fixed, x)
+
+
 _linear_map = Primitive("linear_map")
 _linear_map.multiple_results = True
 

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from .. import _numerics as num
@@ -47,6 +48,7 @@ class OneHot:
     smoothing: float = dataclasses.field(metadata={"static": True})
     num_classes: int = dataclasses.field(metadata={"static": True})
     axis_name: AxisName | None = dataclasses.field(metadata={"static": True})
+    dtype: np.dtype = dataclasses.field(metadata={"static": True})
 
     class_axis: ClassVar = {}
 
@@ -64,7 +66,7 @@ class OneHot:
         valid = jnp.where((0 <= self.label) & (self.label < k), 1, jnp.nan)
         hot = classes == self.label[..., None]
         p = jnp.where(hot, 1 - s + s / k, s / k) * valid[..., None]
-        return p.astype(jnp.float32)
+        return p.astype(self.dtype)
 
     def pull(self, start, width, names):
         return self.tile(start, width), lambda ct: {}
