@@ -6,8 +6,7 @@ from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, DTypeLike, Float, Int
 
 from .. import _numerics as num
 from .._mesh import AxisName
@@ -48,7 +47,7 @@ class OneHot:
     smoothing: float = dataclasses.field(metadata={"static": True})
     num_classes: int = dataclasses.field(metadata={"static": True})
     axis_name: AxisName | None = dataclasses.field(metadata={"static": True})
-    dtype: np.dtype = dataclasses.field(metadata={"static": True})
+    dtype: DTypeLike = dataclasses.field(metadata={"static": True})
 
     class_axis: ClassVar = {}
 
