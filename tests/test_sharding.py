@@ -1,6 +1,11 @@
 """A projection over several devices: the same numbers, and no array of its size moves."""
 
 import functools
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +27,7 @@ from jxent import (
     Probs,
 )
 
+HERE = str(Path(__file__).parent)
 N, D, V = 8, 5, 40
 SMALL = 3  # classes at once, so that there are many tiles and a narrower last one
 rng = np.random.default_rng(0)
@@ -170,7 +176,7 @@ def test_any_layout_on_explicit_axes_agrees(weight, hidden):
     program = jax.jit(jax.value_and_grad(total, (0, 1)))
     got = program(put(h, hidden), put(w, weight), put(LABELS, P("data")))
     close(got, program(h, w, LABELS))
-    assert jax.typeof(got[1][1]).sharding.spec == put(w, weight).sharding.spec
+    assert jax.typeof(got[1][1]) == jax.typeof(put(w, weight))
 
 
 def test_shards_of_padding_alone_change_nothing():
@@ -282,3 +288,62 @@ def test_auto_axes_are_made_explicit():
     close(program(values, ct), alone("smoothed")[1])
     kinds = {c.kind for c in moved(program.as_text())}
     assert kinds == {"all-reduce"}
+
+
+# Two processes of two devices each.
+
+WORKER = """
+import sys
+import jax
+jax.config.update("jax_num_cpu_devices", 2)
+jax.distributed.initialize(
+    sys.argv[1], 2, int(sys.argv[2]),
+    initialization_timeout=60, heartbeat_timeout_seconds=10,
+)
+import test_sharding
+test_sharding.agrees_between_processes()
+"""
+
+
+def agrees_between_processes():
+    """What each process runs: the tokens are split between the two of them."""
+    mesh = jax.make_mesh((2, 2), ("data", "vocab"))  # with Explicit axes
+    put = lambda x, spec: jax.make_array_from_callback(
+        x.shape, NamedSharding(mesh, spec), lambda index: x[index]
+    )
+
+    def total(arrays, y, ct):
+        rows = cross_entropy(Labels(y, 0.1), LinearLogits(*arrays, block_size=SMALL))
+        return jnp.sum(ct * rows)
+
+    program = jax.jit(jax.value_and_grad(total))
+    arrays = tuple(map(put, VALUES[:3], SPECS[:3]))
+    got = program(arrays, put(LABELS, P("data")), put(CT, P("data")))
+    expected = program(VALUES[:3], LABELS, CT)
+    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
+        for shard in a.addressable_shards:
+            close(shard.data, np.asarray(b)[shard.index])
+
+
+def test_two_processes_agree_with_one():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([*sys.path, HERE])}
+    environment.pop("JAX_NUM_CPU_DEVICES")
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", WORKER, address, str(i)],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for i in range(2)
+    ]
+    try:
+        said = [process.communicate(timeout=120)[0] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    assert [process.returncode for process in processes] == [0, 0], "\n".join(said)

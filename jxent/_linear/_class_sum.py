@@ -78,7 +78,7 @@ def class_sum(
       sources: Where the logits come from, all with the same classes.
       rows: Whatever else the statistic depends on, one number per row each.
     """
-    split = split_of(sources) if axis_name is None else None
+    split = split_of(sources, rows) if axis_name is None else None
     if split is None:
         return _class_sum(statistic, axis_name, block, sources, rows)
     here = lambda axis_name, *args: _class_sum(statistic, axis_name, block, *args)

@@ -8,7 +8,7 @@ gathered first that its classes are not split over, and its gradient is scattere
 import dataclasses
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, TypeVar
 
 import jax
@@ -29,20 +29,37 @@ class Split(NamedTuple):
     batch: tuple[Any, ...]  # of each batch axis, as in a PartitionSpec
     vocab: tuple[str, ...]  # of the classes
 
+    @property
+    def known(self) -> set[str]:
+        return {name for axis in self.batch for name in _names(axis)}.union(self.vocab)
 
-def split_of(sources: tuple[Source, ...]) -> Split | None:
-    """That of the first projection; None if nothing is split by its type."""
-    for q in sources:
-        if isinstance(q, Linear):
-            *batch, _ = hidden = layout(q.hidden).spec
-            weight = layout(q.weight)
-            if all(axis is None for axis in (*hidden, *weight.spec)):
-                return None
-            taken = {name for axis in batch for name in _names(axis)}
-            vocab = _leading(_names(weight.spec[q.vocab_axis]), taken)
-            mesh = weight.mesh if layout(q.hidden).mesh.empty else layout(q.hidden).mesh
-            return Split(mesh, tuple(batch), vocab)
-    return None
+
+def split_of(sources: tuple[Source, ...], rows: Rows) -> Split | None:
+    """Tokens stay as the first array has them; None if no type says that any is split."""
+    arrays = jax.tree.leaves((sources, rows))
+    meshes = [layout(x).mesh for x in arrays if any(layout(x).spec)]
+    weights = [source for source in sources if isinstance(source, Linear)]
+    if not (meshes and weights):
+        return None
+    first, *_ = weights
+    rank = first.hidden.ndim - 1
+    tokens = [layout(x).spec[:rank] for x in _by_token(sources, rows)]
+    batch = next(filter(any, tokens), (None,) * rank)
+    taken = {name for axis in batch for name in _names(axis)}
+    vocab = _leading(_names(layout(first.weight).spec[first.vocab_axis]), taken)
+    return Split(meshes[0], tuple(batch), vocab)
+
+
+def _by_token(sources: tuple[Source, ...], rows: Rows) -> Iterator[Array]:
+    for source in sources:
+        match source:
+            case Linear():
+                yield source.hidden
+            case OneHot():
+                yield source.label
+            case Dense() if source.x.ndim > 1:
+                yield source.x
+    yield from rows.values()
 
 
 def over_shards(
@@ -65,6 +82,8 @@ def over_shards(
         sources = map(_gathered, sources, specs, [split] * len(specs))
         return sum_up(split.vocab or None, tuple(sources), rows)
 
+    if not split.known:
+        return here(sources, rows)
     kinds = zip(split.mesh.axis_names, split.mesh.axis_types, strict=True)
     return jax.shard_map(
         here,
@@ -91,9 +110,8 @@ def _specs(source: Source, split: Split) -> Any:
             return dataclasses.replace(source, x=spec)
         case OneHot():
             return dataclasses.replace(source, label=P(*batch))
-    known = {name for axis in batch for name in _names(axis)}.union(split.vocab)
     kept = [
-        tuple(name for name in _names(axis) if name in known) or None
+        tuple(name for name in _names(axis) if name in split.known) or None
         for axis in layout(source.weight).spec
     ]
     return dataclasses.replace(
