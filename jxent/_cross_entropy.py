@@ -56,8 +56,8 @@ def cross_entropy(
     Raises:
       TypeError: If `q` is Labels, labels are not integer or probabilities are, or only
         one of the two has a class axis.
-      ValueError: If class axes differ, or batch axes do not broadcast, or would to more
-        axes than either has.
+      ValueError: If class axes differ, or batch axes do not broadcast, or if labels or
+        events of shape (n, 1) meet a batch of n.
       AssertionError: If a row is not a distribution (see `checks`).
 
     Example:
@@ -131,7 +131,9 @@ def _label_value(z, y, smoothing):
     # nothing is subtracted from 1, and a confidently right label keeps its small loss.
     valid = (0 <= y) & (y < z.shape[-1])
     z_y = mesh.pick(z, jnp.where(valid, y, 0)[..., None])
-    # Not before: a gather from the float32 logits would have XLA store them.
+    # Not before: a gather from the float32 logits would have XLA store them. Nor does it
+    # read half precision twice rather than store it widened, unless it has to.
+    again = z if z.dtype.itemsize > 2 else jax.lax.optimization_barrier(z)
     z, z_y = num.at_least_float32(z), num.at_least_float32(z_y)
     rest = sm.rest_of(z, sm.at_class(y, z))
     lag, error = num.two_diff(rest.top, z_y)
@@ -146,7 +148,7 @@ def _label_value(z, y, smoothing):
     if smoothing:
         # The mean of −log pⱼ = loss + (z_y − zⱼ) over all classes. For z_y = −inf the loss
         # is infinite as it is. (A select inside the mean would have XLA store it.)
-        step = jnp.mean(z_y - z, axis=-1)
+        step = jnp.mean(z_y - num.at_least_float32(again), axis=-1)
         nats = nats + smoothing * jnp.where(z_y[..., 0] == -jnp.inf, 0, step)
     return nats, _LabelHints(loss, sm.reference(rest.top), scale)
 

@@ -379,7 +379,9 @@ def admit_pair(
     shapes = f"p has shape {p.data.shape} and q has shape {q.data.shape}"
     if p.num_classes not in (None, q.num_classes):
         raise ValueError(f"{caller}: the class axis (the last) differs: {shapes}")
-    batch = facts.broadcast_batches(p.batch, q.batch, f"{caller}: {shapes}")
+    # A column of labels or events, (n, 1), against a row of n is a mistake, not a table.
+    columns, message = not isinstance(p, (Labels, *Binary)), f"{caller}: {shapes}"
+    batch = facts.broadcast_batches(p.batch, q.batch, message, columns=columns)
     return _spread(p, batch), _spread(q, batch)
 
 

@@ -57,8 +57,8 @@ def kl_divergence(
     Raises:
       TypeError: If `q` is Labels, `p` is an integer array, or only one of the two has a
         class axis.
-      ValueError: If class axes differ, or batch axes do not broadcast, or would to more
-        axes than either has.
+      ValueError: If class axes differ, or batch axes do not broadcast, or if labels or
+        events of shape (n, 1) meet a batch of n.
       AssertionError: If a row is not a distribution (see `checks`).
 
     Example:

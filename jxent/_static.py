@@ -30,15 +30,14 @@ def check_class_axis(x: Array | np.ndarray, *, name: str, caller: str) -> None:
 
 
 def broadcast_batches(
-    p: tuple[int, ...], q: tuple[int, ...], shapes: str
+    p: tuple[int, ...], q: tuple[int, ...], shapes: str, *, columns: bool
 ) -> tuple[int, ...]:
-    """The batch that both broadcast to; ValueError if there is none, or a table of them."""
+    """The batch that both broadcast to; unless `columns`, none of new axes for both."""
     try:
         batch = np.broadcast_shapes(p, q)
     except ValueError:
         raise ValueError(f"{shapes}: the batch axes do not broadcast") from None
-    if len(p) != len(q) and batch not in (p, q):
-        # (n, 1) labels and (n, k) logits, say: hardly anybody wants n² numbers.
+    if not columns and len(p) != len(q) and batch not in (p, q):
         raise ValueError(
             f"{shapes}: batches {p} and {q} would make a table of {batch}; if that is "
             "wanted, give both of them as many axes"

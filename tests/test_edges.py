@@ -518,7 +518,7 @@ def test_vmap_over_labels_alone():
     got = jax.vmap(lambda y: jxent.cross_entropy(Labels(y), z))(y)
     np.testing.assert_allclose(got, expected, rtol=1e-6)
     np.testing.assert_allclose(jxent.cross_entropy(Labels(y), z), expected, rtol=1e-6)
-    assert jxent.cross_entropy(Labels(y[:, None]), Logits(GOOD)).shape == (4, 3)
+    assert jxent.cross_entropy(Labels(y[:, None]), Logits(GOOD[None])).shape == (4, 3)
 
 
 def test_empty_batches_have_no_numbers():

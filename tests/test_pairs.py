@@ -156,10 +156,10 @@ def test_batch_axes_must_broadcast(measure):
     # What broadcasts has the rank that numpy would give it.
     assert f(KINDS["Probs"], Logits(Z[0])).shape == (2,)
     assert f(Labels(Y[:, None]), Logits(Z[None])).shape == (2, 2)
+    assert f(Probs(SOFT[:, None]), Logits(Z)).shape == (2, 2)
     # A table that nobody asked for is an error; the classic is labels of shape (n, 1).
     for p, q in (
         (Labels(Y[:, None]), Logits(Z)),
-        (Probs(SOFT[:, None]), Logits(Z)),
         (KINDS["BinaryProbs"], BinaryLogits(np.zeros((2, 1), np.float32))),
     ):
         words = ("(2, 1) and (2,)", "a table of (2, 2)")

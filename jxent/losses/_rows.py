@@ -196,22 +196,16 @@ def _uniform(rows, dtype):
     return classes / jnp.maximum(jnp.sum(classes, axis=-1, keepdims=True), 1)
 
 
-def log_normalizer(rows: Rows, loss: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
-    """`log Σᵢ exp xᵢ`, from the `expected` loss where that has done the work already."""
-    q, p, s, weights, classes, _ = rows
+def log_normalizer(rows: Rows) -> Float[Array, "*batch"]:
+    """`log Σᵢ exp xᵢ`."""
+    q, p = rows.q, rows.p
     if isinstance(p, Probs):
         return jax.nn.logsumexp(num.at_least_float32(q.data), axis=-1)
-    # A cross-entropy is log Σᵢ exp xᵢ − Σᵢ tᵢ xᵢ, and Σᵢ tᵢ xᵢ = x_y − s · mean(x_y − x).
-    if weights is not None or classes is not None:
-        loss, s = measured(cross_entropy, p, q), 0.0
-    inner = logit_of(q.data, p.data)
-    if s:
-        # That mean is in the loss already, and as it is written here, XLA takes it once.
-        step = inner[..., None] - num.at_least_float32(q.data)
-        inner = inner - s * jnp.mean(step, axis=-1)
+    # −log q_y = log Σᵢ exp xᵢ − x_y, and XLA has the left-hand side from the loss already.
+    cost, x_y = measured(cross_entropy, p, q), logit_of(q.data, p.data)
     # An impossible label costs +∞ already, whatever the normaliser is.
-    finite = inner > -jnp.inf
-    return jnp.where(finite, loss, 0) + jnp.where(finite, inner, 0)
+    possible = x_y > -jnp.inf
+    return jnp.where(possible, cost, 0) + jnp.where(possible, x_y, 0)
 
 
 @jax.custom_jvp

@@ -275,7 +275,7 @@ def _with_z_loss(rows: Rows, z_loss: float, apart: bool, caller: str) -> Any:
     loss = expected(rows)
     if off:
         return rows.finish(loss)
-    loss, log_total = num.widen(loss, log_normalizer(rows, loss))
+    loss, log_total = num.widen(loss, log_normalizer(rows))
     term = rows.finish(jnp.asarray(z_loss, log_total.dtype) * log_total**2)
     loss = rows.finish(loss)
     return (loss + term, term) if apart else loss + term
