@@ -90,10 +90,10 @@ def test_is_the_dense_loss_with_its_gradients(n, size):
     theirs = functools.partial(objective, dense(loss, head))
     at = PARAMS, hidden, weights
     got = jax.jit(jax.value_and_grad(ours, (0, 1, 2)))(*at)
-    assert_close(got, jax.value_and_grad(theirs, (0, 1, 2))(*at))
+    assert_close(got, jax.jit(jax.value_and_grad(theirs, (0, 1, 2)))(*at))
     np.testing.assert_allclose(jax.jit(ours)(*at), got[0], rtol=1e-6)
-    tangent = jax.tree.map(jnp.cos, at)
-    got, expected = (jax.jvp(f, at, tangent) for f in (ours, theirs))
+    along = lambda f: jax.jit(lambda at: jax.jvp(f, (at,), (at,)))(at)
+    got, expected = (along(lambda at, f=f: f(*at)) for f in (ours, theirs))
     assert_close(got, expected)
 
 
@@ -128,8 +128,10 @@ def test_tokens_have_batch_axes_and_pytrees():
     ours = functools.partial(value, chunked(distil, heads, chunk_size=8))
     theirs = functools.partial(value, dense(distil, heads))
     at = params, both, bonus
-    got = jax.value_and_grad(ours, (0, 1, 2))(*at)
-    assert_close(got, jax.value_and_grad(theirs, (0, 1, 2))(*at))
+    got, expected = (
+        jax.jit(jax.value_and_grad(f, (0, 1, 2)))(*at) for f in (ours, theirs)
+    )
+    assert_close(got, expected)
 
 
 def test_further_numbers_are_averaged_beside_it_without_a_derivative():
@@ -148,12 +150,16 @@ def test_further_numbers_are_averaged_beside_it_without_a_derivative():
     ours = chunked(with_aux, head, has_aux=True, chunk_size=16)
     got = jax.jit(ours)(PARAMS, hidden, labels, where=where)
     theirs = dense(with_aux, head, has_aux=True)
-    assert_close(got, theirs(PARAMS, hidden, labels, where=where))
-    value = lambda mean, p: mean(p, hidden, labels, where=where)
-    got = jax.grad(lambda p: value(ours, p)[0].value)(PARAMS)
-    assert_close(got, jax.grad(lambda p: value(theirs, p)[0].value)(PARAMS))
-    aux = lambda p: value(ours, p)[1]["z"].value
-    jax.tree.map(lambda g: np.testing.assert_array_equal(g, 0), jax.grad(aux)(PARAMS))
+    assert_close(got, jax.jit(theirs)(PARAMS, hidden, labels, where=where))
+
+    def slope(mean, of):
+        value = lambda p: of(mean(p, hidden, labels, where=where)).value
+        return jax.jit(jax.grad(value))(PARAMS)
+
+    first = lambda result: result[0]
+    assert_close(slope(ours, first), slope(theirs, first))
+    zeros = slope(ours, lambda result: result[1]["z"])
+    jax.tree.map(lambda g: np.testing.assert_array_equal(g, 0), zeros)
 
 
 @pytest.mark.parametrize("transform", TRANSFORMS.values(), ids=TRANSFORMS.keys())
@@ -185,7 +191,7 @@ def test_a_removed_token_reaches_neither_value_nor_gradient(bad):
             params, hidden, labels, target, **how
         ).value
 
-    grad = jax.value_and_grad(objective, (0, 1, 2))
+    grad = jax.jit(jax.value_and_grad(objective, (0, 1, 2)))
     expected = grad(PARAMS, hidden, target, labels, where=keep)
     poison = lambda x: jnp.where(jnp.expand_dims(keep, range(1, x.ndim)), x, bad)
     labels = jnp.where(keep, labels, -100)
@@ -194,7 +200,7 @@ def test_a_removed_token_reaches_neither_value_nor_gradient(bad):
     assert_close(grad(*at, labels, weights=keep.astype(jnp.float32)), expected)
     tangent = jax.tree.map(jnp.ones_like, PARAMS), poison(hidden), poison(target)
     f = lambda *at: objective(*at, labels, where=keep)
-    assert np.isfinite(jax.jvp(f, at, tangent)[1])
+    assert np.isfinite(jax.jit(lambda: jax.jvp(f, at, tangent)[1])())
     # With nothing left the mean is 0, and so is its slope.
     nothing = grad(*at, labels, where=jnp.zeros(30, bool))
     jax.tree.map(lambda x: np.testing.assert_array_equal(x, 0), nothing)
@@ -255,7 +261,8 @@ def test_what_loss_and_head_close_over_has_derivatives():
         lambda f: jax.vmap(jax.grad(f), (0, None))(jnp.arange(1.0, 4.0), weight),
     ):
         ours, theirs = (
-            transform(lambda t, w, c=c: objective(c, t, w, y)) for c in (True, False)
+            jax.jit(lambda t=transform, c=c: t(lambda *at: objective(c, *at, y)))()
+            for c in (True, False)
         )
         assert_close(ours, theirs, 1e-4)
 
@@ -279,7 +286,10 @@ def test_inside_of_other_transforms():
         lambda f: jax.grad(jax.checkpoint(f), (0, 1))(PARAMS, hidden, labels),
         scanned,
     ):
-        assert_close(jax.jit(lambda t=transform: t(ours))(), transform(theirs))
+        got, expected = (
+            jax.jit(lambda t=transform, f=f: t(f))() for f in (ours, theirs)
+        )
+        assert_close(got, expected)
 
 
 # ------------------------------------------------------------------ cost
