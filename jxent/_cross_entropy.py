@@ -8,14 +8,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from . import _mesh as mesh, _numerics as num, _softmax as sm, _streamed as streamed
+from ._arguments import admit_pair, DensityLike, DistributionLike
 from ._distributions import (
-    admit_pair,
     BinaryLogits,
     BinaryProbs,
     Density,
-    DensityLike,
     Distribution,
-    DistributionLike,
     Labels,
     Logits,
 )

@@ -7,15 +7,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from . import _numerics as num, _softmax as sm, _streamed as streamed
+from ._arguments import admit_pair, DensityLike, DistributionLike
 from ._cross_entropy import mean_code_length
 from ._distributions import (
-    admit_pair,
     BinaryLogits,
     BinaryProbs,
     Density,
-    DensityLike,
     Distribution,
-    DistributionLike,
     Labels,
     Logits,
     Probs,

@@ -7,15 +7,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from . import _numerics as num, _softmax as sm, _streamed as streamed
-from ._distributions import (
-    admit_density,
-    BinaryLogits,
-    BinaryProbs,
-    Density,
-    DensityLike,
-    Logits,
-    Probs,
-)
+from ._arguments import admit_density, DensityLike
+from ._distributions import BinaryLogits, BinaryProbs, Density, Logits, Probs
 
 
 def entropy(p: DensityLike, *, base: float | None = None) -> Float[Array, "*batch"]:

@@ -23,7 +23,7 @@ FLOORS = [
     },
     {"checks", "_linear"},
     {"_distributions"},
-    {"_linear_logits", "_streamed"},
+    {"_arguments", "_linear_logits", "_streamed"},
     {"_chunked", "_cross_entropy", "_divergence", "_entropy", "_reduce"},
     {"losses"},
     {"__init__"},
