@@ -60,7 +60,7 @@ def lines(panels: Mapping[str, Lines], x: str, y: str) -> Figure:
     for (title, found), ax in zip(panels.items(), axes, strict=True):
         for subject, points in found.items():
             ax.plot(list(points), list(points.values()), **_style(subject))
-        ax.set(title=title, xlabel=x, ylabel=y, xscale="log", ylim=(0, None))
+        ax.set(title=title, xlabel=x, ylabel=y, xscale="log", yscale="log")
         ax.label_outer()
     return _legend(figure)
 

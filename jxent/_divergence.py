@@ -215,7 +215,10 @@ def _slope_by_a(a, b, hints):
 
 def _slope_by_a_plainly(a, b):
     shared = (a > -jnp.inf) & (b > -jnp.inf)
-    p, d = sm.softmax(a), sm.centre(jnp.where(shared, b - a, 0), sm.leader(a))
+    # Centred before they are subtracted, which keeps the digits of far-apart offsets.
+    p, lead = sm.softmax(a), sm.leader(a)
+    centred_a, centred_b = (sm.centre(jnp.where(shared, z, 0), lead) for z in (a, b))
+    d = centred_b - centred_a
     return -p * (d - jnp.sum(p * d, axis=-1, keepdims=True))
 
 

@@ -102,6 +102,23 @@ def _reciprocal_jvp(primals, tangents):
 
 
 @jax.custom_jvp
+def quotient(
+    x: Float[Array, "*shape"], y: Float[Array, "*shape"]
+) -> Float[Array, "*shape"]:
+    """`x / y` for y ≥ 0, with the smallest normal number in place of 0."""
+    return x * reciprocal(y)
+
+
+@quotient.defjvp
+def _quotient_jvp(primals, tangents):
+    # ∂(x/y) = ∂x / y − (x/y) ∂y / y, in which no y², which is 0 too early, and no 1/y²,
+    # which is infinite, takes part.
+    (x, y), (x_dot, y_dot) = primals, tangents
+    r, ratio = reciprocal(y), quotient(x, y)
+    return ratio, r * x_dot - jnp.where(y < tiny(y.dtype), 0, ratio * (r * y_dot))
+
+
+@jax.custom_jvp
 def log(p: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """`log p`, −∞ at 0, with a derivative that stays finite there."""
     return jnp.log(p)

@@ -31,7 +31,7 @@ def _bregman_jvp(primals, tangents):
     (p, q, d), (p_dot, q_dot, _) = primals, tangents
     value = bregman(p, q, d)
     along_p = p_dot, lambda p_dot: log_ratio((p, q), d) * p_dot
-    along_q = q_dot, lambda q_dot: d * num.reciprocal(q) * q_dot
+    along_q = q_dot, lambda q_dot: num.quotient(d, q) * q_dot
     return value, num.tangent_of(value, along_p, along_q)
 
 

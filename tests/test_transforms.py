@@ -269,3 +269,21 @@ def test_scalars_do_not_leak_weak_types():
     for x in (0.25, np.float32(0.25), jnp.float32(0.25)):
         h = jxent.entropy(BinaryProbs(x))
         assert h.dtype == jnp.float32 and not h.weak_type
+
+
+def test_second_derivatives_of_kl_do_not_see_offsets():
+    a, b = jnp.float32([0.5, -1.25, 2]), jnp.float32([0, 3, -0.5])
+    kl = lambda a, b: jxent.kl_divergence(Logits(a), Logits(b))
+    curves = jax.hessian(kl, (0, 1))
+    close(curves(a + 2.0**20, b - 2.0**20), curves(a, b), rtol=1e-6)
+
+
+def test_second_derivatives_of_kl_are_right_for_small_probabilities():
+    p, q = np.float32([1, 1e-20]), np.float32([1, 3e-20])
+    slope = jax.grad(lambda p, q: jxent.kl_divergence(p, q), (0, 1))
+    ones = np.ones_like(p)
+    along_p, along_q = jax.jit(lambda *x: jax.jvp(slope, x, (ones, ones))[1])(p, q)
+    # Of the Hessian [1/p, −1/q; −1/q, p/q²], whose q² is no float32.
+    wide = p.astype(float), q.astype(float)
+    close(along_p, 1 / wide[0] - 1 / wide[1], rtol=1e-6)
+    close(along_q, wide[0] / wide[1] ** 2 - 1 / wide[1], rtol=1e-6)
