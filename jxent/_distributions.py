@@ -149,7 +149,9 @@ class Logits(Density):
         pᵢ = exp zᵢ / Σⱼ exp zⱼ
 
     A logit of −inf makes a class impossible: an illegal action, or the padding of a
-    vocabulary. A constant added to a row changes nothing.
+    vocabulary. A constant added to a row changes nothing. Inside of a `shard_map` over the
+    classes, `axis_name` is the axis of the mesh that they are shared out over, in equal
+    parts; here as in `Probs` and `LogProbs`.
 
     Example:
       >>> import jax.numpy as jnp

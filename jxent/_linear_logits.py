@@ -37,7 +37,9 @@ class LinearLogits(Density):
       softcap: The bound of the soft-capped logits, a Python number.
       vocab_axis: Which axis of the weight the classes are on, 1 or 0.
       axis_name: The axis of a surrounding `shard_map` over which the classes are shared
-        out, in equal parts: labels count all classes, and so does the softmax.
+        out, in equal parts: labels count all classes, and so does the softmax. Under
+        `jit`, Explicit axes of a mesh are found by themselves. Auto axes are not: tokens
+        may be sharded over them; for classes put `jax.sharding.explicit_axes` around it.
       block_size: How many classes to take at once. By default as many as make 16 MiB of
         float32 logits, but no less than 512 and no more than 4096.
 
