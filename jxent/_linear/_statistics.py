@@ -1,5 +1,6 @@
 """What the measures need to know of rows of logits: sums over their classes."""
 
+import abc
 import dataclasses
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
@@ -14,7 +15,7 @@ from .._online import LogSum
 FIXED: Any = None  # the term of what has no derivative
 
 
-class Sum:
+class Sum(abc.ABC):
     """A statistic that just adds up: its terms are all that there is to it."""
 
     def of_tile(self, tile, logits, rows):
@@ -27,8 +28,8 @@ class Sum:
     def across(self, a, axis_name):
         return jax.lax.psum(a, axis_name)
 
-    def terms(self, tile, logits, rows, total) -> Any:
-        raise NotImplementedError
+    @abc.abstractmethod
+    def terms(self, tile, logits, rows, total) -> Any: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +53,17 @@ class Together:
         return tuple(s.terms(tile, logits, rows, part) for s, part in pairs)
 
 
+class _WithRest:
+    """Some logits, of classes that are each in one tile, and a sum over the others."""
+
+    def merge(self, a, b):
+        return type(a)(a[0] + b[0], online.merge(a.rest, b.rest))
+
+    def across(self, a, axis_name):
+        picked = jax.lax.psum(a[0], axis_name)
+        return type(a)(picked, online.across(a.rest, axis_name))
+
+
 class Choice(NamedTuple):
     """A label's logit, and the classes that it is chosen among."""
 
@@ -60,7 +72,7 @@ class Choice(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class ChoiceOf:
+class ChoiceOf(_WithRest):
     """The logit of class `rows["label"]`, and the sum of exponentials of the others.
 
     Apart, since −log p_y = log(1 + Σ_{j ≠ y} exp(zⱼ − z_y)) so keeps its digits.
@@ -71,13 +83,6 @@ class ChoiceOf:
         at_label = jnp.sum(jnp.where(label, z, 0), axis=-1)
         rest = online.log_sum(jnp.where(label, -jnp.inf, z), leads=False)
         return Choice(at_label, rest)
-
-    def merge(self, a, b):
-        return Choice(a.at_label + b.at_label, online.merge(a.rest, b.rest))
-
-    def across(self, a, axis_name):
-        at_label = jax.lax.psum(a.at_label, axis_name)
-        return Choice(at_label, online.across(a.rest, axis_name))
 
     def terms(self, tile, logits, rows, total):
         z, label = logits[0], _label(tile, logits[0], rows)
@@ -155,7 +160,7 @@ class Told(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class ToldOf:
+class ToldOf(_WithRest):
     """The logits of a few classes `rows["told"]`, and the sum over all others."""
 
     def of_tile(self, tile, logits, rows):
@@ -163,13 +168,6 @@ class ToldOf:
         z = jnp.where(jnp.any(told, axis=-2), -jnp.inf, logits[0])
         known = jnp.sum(jnp.where(told, logits[0][..., None, :], 0), axis=-1)
         return Told(known, online.log_sum(z))
-
-    def merge(self, a, b):
-        return Told(a.known + b.known, online.merge(a.rest, b.rest))
-
-    def across(self, a, axis_name):
-        known = jax.lax.psum(a.known, axis_name)
-        return Told(known, online.across(a.rest, axis_name))
 
     def terms(self, tile, logits, rows, total):
         told = self._told(tile, logits[0], rows)
