@@ -16,6 +16,7 @@ from . import (
     projection,
     scaling,
     speed,
+    streaming,
 )
 from .cases import Selection
 from .report import Result
@@ -29,10 +30,11 @@ BENCHMARKS: dict[str, ModuleType] = {
     "overhead": overhead,
     "aot": aot,
     "projection": projection,
+    "streaming": streaming,
     "meshes": meshes,
 }
-# Compilers for accelerators are in few environments, and are asked for by name.
-ASKED_FOR = ("aot", "projection", "meshes")
+# Compilers for accelerators, and peers of theirs, are in few environments: ask by name.
+ASKED_FOR = ("aot", "projection", "streaming", "meshes")
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:

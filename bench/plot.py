@@ -24,6 +24,8 @@ _STYLES = {
     "copy": ("#7F7F7F", "|"),
     "tokamax": ("#0072B2", "D"),
     "jax-cce": ("#009E73", "^"),
+    "jxent.chunked": ("#000000", "x"),
+    "checkpointed scan": ("#CC79A7", "v"),
     "jxent, checks off": ("#000000", "x"),
     "compiled": ("#7F7F7F", "*"),
 }

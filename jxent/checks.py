@@ -22,23 +22,19 @@ run when it is differentiated. `cond` under `vmap` runs those of both branches.
 """
 
 import functools
-import math
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import chex
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.core import Tracer
 from jax.experimental import checkify
 from jax.typing import ArrayLike
-from jaxtyping import Array
 
-from ._pytree import pytree
+from ._flaws import Claim, ELEMENTWISE, holds, Report, report
 from ._static import check_class_axis, check_float, check_labels_dtype, indices
 
 _P = ParamSpec("_P")
@@ -137,7 +133,7 @@ def assert_simplex(
       Traceback (most recent call last):
       AssertionError: assert_simplex: entry 0 of row [1] of p is -1.0; did you mean...
     """
-    _check(p, _Claim("simplex", name, caller))
+    _check(p, Claim("simplex", name, caller))
 
 
 def assert_log_simplex(
@@ -160,7 +156,7 @@ def assert_log_simplex(
       Traceback (most recent call last):
       AssertionError: assert_log_simplex: log_p has logsumexp 1.193147..., not 0; did...
     """
-    _check(log_p, _Claim("log_simplex", name, caller))
+    _check(log_p, Claim("log_simplex", name, caller))
 
 
 def assert_logits(
@@ -180,7 +176,7 @@ def assert_logits(
       Traceback (most recent call last):
       AssertionError: assert_logits: entry 1 of z is NaN
     """
-    _check(z, _Claim("logits", name, caller))
+    _check(z, Claim("logits", name, caller))
 
 
 def assert_labels(
@@ -202,7 +198,7 @@ def assert_labels(
     """
     if num_classes == 0:
         raise ValueError(f"{caller}: there is no class that {name} could name")
-    _check(y, _Claim("labels", name, caller, num_classes))
+    _check(y, Claim("labels", name, caller, num_classes))
 
 
 def assert_binary_probs(
@@ -222,7 +218,7 @@ def assert_binary_probs(
       Traceback (most recent call last):
       AssertionError: assert_binary_probs: entry [1] of p is 1.5, not in [0, 1]; did...
     """
-    _check(p, _Claim("binary_probs", name, caller))
+    _check(p, Claim("binary_probs", name, caller))
 
 
 def assert_binary_logits(
@@ -244,27 +240,14 @@ def assert_binary_logits(
       Traceback (most recent call last):
       AssertionError: assert_binary_logits: entry [1] of x is NaN
     """
-    _check(x, _Claim("binary_logits", name, caller))
+    _check(x, Claim("binary_logits", name, caller))
 
 
-_NONE = 2**31 - 1  # no such index
-_ELEMENTWISE = (
-    "labels",
-    "binary_probs",
-    "binary_logits",
-)  # claims without a class axis
 _PREFIX = "[Chex] chexify assertion 'jxent' failed: "  # by which chexify knows its own
 _SUFFIX = " (`check` failed)"  # which checkify adds
 
 
-class _Claim(NamedTuple):
-    kind: str
-    name: str
-    caller: str
-    num_classes: int = 0
-
-
-def _check(x: Any, claim: _Claim) -> None:
+def _check(x: Any, claim: Claim) -> None:
     kind, name, caller, num_classes = claim
     x = x if hasattr(x, "dtype") else jnp.asarray(x)
     if kind == "labels":
@@ -274,7 +257,7 @@ def _check(x: Any, claim: _Claim) -> None:
         integer = jnp.issubdtype(x.dtype, jnp.integer)
         fix = f"; did you mean Labels({name})?" if integer else ""
         check_float(x, name=name, caller=caller, fix=fix)
-    if kind not in _ELEMENTWISE:
+    if kind not in ELEMENTWISE:
         check_class_axis(x, name=name, caller=caller)
     how = _mode.value
     # Autodiff of eager code traces values that are known. `lax.stop_gradient` unwraps
@@ -284,13 +267,13 @@ def _check(x: Any, claim: _Claim) -> None:
         return
     if known is not None:
         with jax.ensure_compile_time_eval():  # even where all else is staged
-            if not _holds(known, kind, num_classes):
-                raise AssertionError(f"{_report(known, claim)}")
+            if not holds(known, kind, num_classes):
+                raise AssertionError(f"{report(known, claim)}")
         return
     # Under vmap the mapped axis is one batch axis more: one verdict, the index in full.
-    report = jax.custom_batching.custom_vmap(lambda x: _report(x, claim))
-    report.def_vmap(lambda _, __, x: (r := report(x), jax.tree.map(lambda _: False, r)))
-    found = report(jax.lax.stop_gradient(x))
+    look = jax.custom_batching.custom_vmap(lambda x: report(x, claim))
+    look.def_vmap(lambda _, __, x: (r := look(x), jax.tree.map(lambda _: False, r)))
+    found = look(jax.lax.stop_gradient(x))
     if how == "checkify":
         checkify.debug_check(~found.bad, _PREFIX + "{}", found)
     else:
@@ -305,114 +288,6 @@ def _chex_is_disabled() -> bool:
     return True
 
 
-@functools.partial(jax.jit, static_argnums=(1, 2))
-def _holds(x: Array, kind: str, num_classes: int) -> Array:
-    _, entries, rows, _ = _flaws(x, kind, num_classes)
-    return ~(jnp.any(entries) | jnp.any(rows))
-
-
-def _flaws(x: Array, kind: str, num_classes: int):
-    """`x`, its wrong entries [..., k] and wrong rows [..., 1], and facts about rows."""
-    # Elementwise operations and reductions that keep their axes only: these run as they
-    # are under Explicit meshes, where indexing and reshaping do not.
-    dtype, floating = x.dtype, jnp.issubdtype(x.dtype, jnp.floating)
-    # Not promote_types, as float8 promotes with nothing; and no uint8 is above 1000.
-    x = x.astype(jnp.float32 if floating else jnp.int32) if dtype.itemsize < 4 else x
-    if kind in _ELEMENTWISE:
-        x = jnp.expand_dims(x, -1)
-        if kind == "labels":
-            wrong = (x < 0) | (x >= num_classes)
-        else:
-            wrong = jnp.isnan(x) if kind == "binary_logits" else ~((x >= 0) & (x <= 1))
-        return x, wrong, wrong, ()
-    if kind == "logits":
-        return x, ~(x < jnp.inf), ~jnp.any(x > -jnp.inf, -1, keepdims=True), ()
-
-    k, info = x.shape[-1], jnp.finfo(dtype)
-    total, lse = (f(x, axis=-1, keepdims=True) for f in (jnp.sum, jax.nn.logsumexp))
-    tolerance = math.sqrt(k) * float(jnp.finfo(x.dtype).eps)  # of adding k numbers
-    if kind == "simplex":
-        # An honest entry is off by ε/2 of itself or by s/2, then come exp and division.
-        tolerance += float(info.eps) * (4 + k * float(info.tiny) / 2)  # s = ε · tiny
-        entries, off = ~((x >= 0) & (x < jnp.inf)), jnp.abs(total - 1)
-    else:
-        # Rounding log pᵢ moves it by |log pᵢ| ε/2, hence log Σ exp by Σ pᵢ |log pᵢ| ε/2
-        # = H(p) ε/2 ≤ log k ε/2; rounding log_softmax's normaliser does as much again.
-        # One taken without the maximum is rounded by |z| ε/2: 16 ε for |z| up to 32.
-        tolerance += (16 + math.log(k)) * float(info.eps)
-        entries, off = ~(x < jnp.inf), jnp.abs(lse)
-    return x, entries, ~(off <= tolerance), (total, lse)
-
-
-def _first(flags: Array) -> tuple[list[Array], Array]:
-    """The index of the first True, and the mask that holds it alone."""
-    index = []
-    for axis in range(flags.ndim):
-        i = jax.lax.broadcasted_iota(jnp.int32, flags.shape, axis)
-        index.append(jnp.min(jnp.where(flags, i, _NONE), initial=_NONE))
-        flags &= i == index[-1]
-    return index, flags
-
-
-@functools.partial(jax.jit, static_argnums=1)
-def _report(x: Array, claim: _Claim) -> "_Report":
-    x, entries, rows, facts = _flaws(x, claim.kind, claim.num_classes)
-    rows |= jnp.any(entries, -1, keepdims=True)
-    (*index, _), row = _first(rows)
-    (*_, entry), here = _first(entries & row)
-    # Of one length, for vmap must not change what a compiled check carries.
-    index = jnp.stack((index + 8 * [jnp.int32(_NONE)])[:8])
-    value = jnp.sum(jnp.where(here, x, 0))
-    facts = tuple(jnp.sum(jnp.where(row, fact, 0)) for fact in facts)
-    return _Report(jnp.any(rows), index, entry, value, facts, claim)
-
-
-@pytree
-@dataclass(frozen=True)
-class _Report:
-    """The first flaw, as data for compiled code to carry; formatted, its message."""
-
-    bad: Any  # arrays, but JAX rebuilds it around other things as well
-    index: Any  # of the row, then _NONE
-    entry: Any  # within the row; _NONE if that is wrong as a whole
-    value: Any  # of that entry
-    facts: Any  # about that row, a tuple
-    claim: _Claim = field(metadata={"static": True})
-
-    def __format__(self, spec: str) -> str:
-        kind, name, caller, k = self.claim
-        value, *facts = (np.asarray(x)[()] for x in (self.value, *self.facts))
-        total, lse = facts or (math.nan, -math.inf)
-        index = [int(i) for i in np.asarray(self.index) if i != _NONE]
-        unit = "entry" if kind in _ELEMENTWISE else "row"
-        at = f"{unit} {index} of {name}" if index else name
-        whole = self.entry == _NONE
-        at = f"entry {self.entry} of {at}" if unit == "row" and not whole else at
-        if not whole and not value < math.inf:
-            text = f"{at} is {'inf' if value == math.inf else 'NaN'}"
-        elif kind == "labels":
-            hints = {-100: "; mask ignored rows out", k: "; do they start at 1?"}
-            text = f"label {value} ({at}) is not in [0, {k}){hints.get(int(value), '')}"
-        elif kind == "binary_probs":
-            fix = f"did you mean BinaryLogits({name})?"
-            text = f"{at} is {value!s}, not in [0, 1]; {fix}"
-        elif kind != "simplex" and lse == -math.inf:
-            text = f"{at} has no possible class: every entry is -inf; mask that row out"
-        elif kind == "log_simplex":
-            kin = "Probs" if abs(total - 1) < 0.1 else "Logits"
-            fix = "subtract it" if abs(lse) < 0.1 else f"did you mean {kin}({name})?"
-            text = f"{at} has logsumexp {lse!s}, not 0; {fix}"
-        elif whole:
-            fix = f"did you mean Logits({name})?"
-            fix = "divide by its sum" if abs(total - 1) < 0.1 else fix
-            text = f"{at} sums to {total!s}, not 1; {fix}"
-        else:
-            kin = "LogProbs" if abs(lse) < 0.1 else "Logits"
-            fix = "clip it to 0" if value > -1e-3 else f"did you mean {kin}({name})?"
-            text = f"{at} is {value!s}; {fix}"
-        return f"{caller}: {text}"
-
-
-def _raise_if_bad(report: _Report) -> None:
-    if report.bad:
-        raise AssertionError(f"{report}")
+def _raise_if_bad(found: Report) -> None:
+    if found.bad:
+        raise AssertionError(f"{found}")

@@ -11,6 +11,7 @@ import jxent
 ROOT = Path(jxent.__file__).parent
 FLOORS = [
     {
+        "_flaws",
         "_interrupt",
         "_mesh",
         "_numerics",
@@ -62,7 +63,7 @@ def test_imports_go_down_and_files_stay_short(path):
     assert module(path) in FLOOR, "give the new module its floor"
     for other in imports(path):
         assert FLOOR[other] <= FLOOR[module(path)], f"{path.name} imports {other}"
-    assert len(path.read_text().splitlines()) <= 420
+    assert len(path.read_text().splitlines()) <= 400
 
 
 def test_a_sibling_import_makes_no_circle():

@@ -237,8 +237,8 @@ def test_nothing_runs_when_off_or_staged(value_checks, monkeypatch):
     def unwanted(*args):
         raise RuntimeError("a check was run")
 
-    monkeypatch.setattr(checks, "_holds", unwanted)
-    monkeypatch.setattr(checks, "_report", unwanted)
+    monkeypatch.setattr(checks, "holds", unwanted)
+    monkeypatch.setattr(checks, "report", unwanted)
     with checks.mode(value_checks):
         jax.jit(lambda p: f(p))(BAD)
         jax.vmap(f)(BAD)

@@ -8,7 +8,15 @@ import oracles
 import pytest
 
 import jxent
-from jxent import BinaryLogits, BinaryProbs, Labels, Logits, LogProbs, Probs
+from jxent import (
+    BinaryLogits,
+    BinaryProbs,
+    Labels,
+    LinearLogits,
+    Logits,
+    LogProbs,
+    Probs,
+)
 
 # Two rows of three classes, two labels, two events: every pair has the same batch.
 Z = np.float32([[0.5, -1.25, 2], [0, 3, -0.5]])
@@ -23,6 +31,7 @@ KINDS = {
     "Probs": Probs(SOFT),
     "LogProbs": LogProbs(LOG_SOFT),
     "Logits": Logits(Z),
+    "LinearLogits": LinearLogits(Z, np.eye(3, dtype=np.float32)),
     "Labels": Labels(Y),
     "smoothed Labels": Labels(Y, 0.1),
     "BinaryProbs": BinaryProbs(EVENT),
@@ -39,6 +48,7 @@ def meaning(name, row, k):
     if isinstance(x, Labels):
         return oracles.one_hot(int(Y[row]), k, x.smoothing)
     kind, data = (Probs, x) if name == "array" else (type(x), x.data)
+    kind = Logits if kind is LinearLogits else kind  # of which the hidden states are Z
     return oracles.MEANING[kind](*oracles.exact(np.asarray(data)[row][None]))
 
 

@@ -20,7 +20,7 @@ from .._mesh import AxisName
 from ._linear_map import linear_map, mapped_together
 from ._shards import over_shards, split_of
 from ._sources import add_up, arrays_of, like, Source
-from ._tiles import fold, tile_width
+from ._tiles import fold, width_backward, width_forward
 
 _S = TypeVar("_S")
 Rows = dict[str, Array]
@@ -87,7 +87,7 @@ def class_sum(
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
 def _class_sum(statistic, axis_name, block, sources, rows):
-    tiles = _Tiles.of(sources, axis_name, block)
+    tiles = _Tiles.forward(sources, axis_name, block)
 
     def of_tile(start, width):
         logits = tuple(source.tile(start, width) for source in sources)
@@ -136,7 +136,7 @@ class _Slope(NamedTuple):
 
     def along(self, fixed, moving):
         """Σᵥ f′(zᵥ, r) (żᵥ, ṙ), over the classes that are here."""
-        tiles = _Tiles.of(fixed[0], self.axis_name, self.block)
+        tiles = _Tiles.forward(fixed[0], self.axis_name, self.block)
 
         # The checkpoint is for derivatives of this: they are to make tiles anew as well.
         @functools.partial(jax.checkpoint, static_argnums=1, prevent_cse=False)
@@ -160,7 +160,7 @@ class _Slope(NamedTuple):
         return fold(first, step, tiles.size, tiles.width)
 
     def transpose(self, fixed, cts):
-        tiles = _Tiles.of(fixed[0], self.axis_name, self.block)
+        tiles = _Tiles.backward(fixed[0], self.axis_name, self.block)
 
         @functools.partial(jax.checkpoint, static_argnums=1, prevent_cse=False)
         def of_tile(start, width, fixed, cts):
@@ -219,11 +219,24 @@ class _Tiles(NamedTuple):
     offset: Any
 
     @classmethod
-    def of(cls, sources, axis_name, block):
+    def forward(cls, sources, axis_name, block):
+        return cls._of(sources, axis_name, block or width_forward(_rows(sources)))
+
+    @classmethod
+    def backward(cls, sources, axis_name, block):
+        itemsize = max(source.itemsize for source in sources)
+        width = block or width_backward(_rows(sources), itemsize)
+        return cls._of(sources, axis_name, width)
+
+    @classmethod
+    def _of(cls, sources, axis_name, width):
         size = sources[0].num_classes
         offset = 0 if axis_name is None else size * jax.lax.axis_index(axis_name)
-        width = block or tile_width(max(s.num_rows for s in sources), size)
-        return cls(size, width, offset)
+        return cls(size, min(width, size), offset)
 
     def at(self, start, width):
         return Tile(self.offset + start, width)
+
+
+def _rows(sources):
+    return max(source.num_rows for source in sources)

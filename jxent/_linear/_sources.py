@@ -10,9 +10,10 @@ from jaxtyping import Array, DTypeLike, Float, Int
 
 from .. import _numerics as num
 from .._mesh import AxisName
+from .._pytree import pytree
 
 
-@jax.tree_util.register_dataclass
+@pytree
 @dataclasses.dataclass(frozen=True)
 class Dense:
     """An array with all of its classes, on its last axis."""
@@ -29,6 +30,10 @@ class Dense:
     def num_rows(self) -> int:
         return math.prod(self.x.shape[:-1])
 
+    @property
+    def itemsize(self) -> int:
+        return self.x.dtype.itemsize
+
     def tile(self, start, width) -> Float[Array, "*batch w"]:
         return num.at_least_float32(_take(self.x, start, width, -1))
 
@@ -38,7 +43,7 @@ class Dense:
         return self.tile(start, width), lambda ct: {"x": ct}
 
 
-@jax.tree_util.register_dataclass
+@pytree
 @dataclasses.dataclass(frozen=True)
 class OneHot:
     """The probabilities of labels, of which some mass is spread over all classes."""
@@ -50,6 +55,8 @@ class OneHot:
     dtype: DTypeLike = dataclasses.field(metadata={"static": True})
 
     class_axis: ClassVar = {}
+
+    itemsize: ClassVar = 0  # of a cotangent, which it has not
 
     @property
     def num_rows(self) -> int:
@@ -71,7 +78,7 @@ class OneHot:
         return self.tile(start, width), lambda ct: {}
 
 
-@jax.tree_util.register_dataclass
+@pytree
 @dataclasses.dataclass(frozen=True)
 class Linear:
     """Logits that nobody has multiplied out.
@@ -99,6 +106,10 @@ class Linear:
     @property
     def num_rows(self) -> int:
         return math.prod(self.hidden.shape[:-1])
+
+    @property
+    def itemsize(self) -> int:
+        return self.hidden.dtype.itemsize
 
     def tile(self, start, width) -> Float[Array, "*batch w"]:
         u, _, b = self._product(start, width)
@@ -130,8 +141,9 @@ class Linear:
         def pieces(ct):
             du, db, dt = back(ct)
             found = {"bias": db, "temperature": dt}
-            # The products are of the operands' dtype here too, or they would be slow.
-            du = du.astype(self.hidden.dtype)
+            # The products are of the operands' dtype here too, or they would be slow. And
+            # without the barrier, each would make this anew of float32 logits, stored.
+            du = jax.lax.optimization_barrier(du.astype(self.hidden.dtype))
             if "hidden" in names:
                 found["hidden"] = _dot(du, w, [-1], [self.vocab_axis])
             if "weight" in names:
@@ -180,14 +192,13 @@ def add_up(
             result[name] = piece if total is None else total[name] + piece
         else:
             array = getattr(source, name)
-            whole = jnp.zeros_like(array) if total is None else total[name]
             piece = piece.astype(array.dtype)
-            if piece.shape == whole.shape:
-                result[name] = piece
-            else:
-                result[name] = jax.lax.dynamic_update_slice_in_dim(
-                    whole, piece, start, axis
-                )
+            if piece.shape != array.shape:
+                # Every class is in a tile, so that nothing has to be written beforehand.
+                whole = jax.lax.empty(array.shape, array.dtype)
+                whole = whole if total is None else total[name]
+                piece = jax.lax.dynamic_update_slice_in_dim(whole, piece, start, axis)
+            result[name] = piece
     return result
 
 

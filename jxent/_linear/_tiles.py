@@ -9,11 +9,23 @@ import jax.numpy as jnp
 _C = TypeVar("_C")
 
 
-def tile_width(num_rows: int, num_classes: int) -> int:
-    """How many classes to take at once: 16 MiB of float32 logits, 512 to 4096 classes."""
-    width = (16 << 20) // (4 * max(num_rows, 1))
-    width = min(max(width // 128 * 128, 512), 4096)
-    return min(width, num_classes)
+def width_forward(num_rows: int) -> int:
+    """How many classes to take at once: 16 MiB of logits in float32."""
+    return _width(16 << 20, 4 * num_rows)
+
+
+def width_backward(num_rows: int, itemsize: int) -> int:
+    """Likewise, 20 MiB of cotangents in the dtype that they are multiplied in.
+
+    Every tile reads and writes all of the hidden states' gradient in float32, so that wide
+    tiles are worth more here. No wider, for this is most of the memory on a GPU.
+    """
+    return _width(20 << 20, itemsize * num_rows)
+
+
+def _width(budget: int, per_class: int) -> int:
+    width = budget // max(per_class, 1)
+    return min(max(width // 128 * 128, 512), 4096)
 
 
 def fold(
@@ -26,7 +38,6 @@ def fold(
 
     A tile is its start and its width, which is static; the last may be narrower.
     """
-    width = min(width, size)
     whole = size // width
     carry = first(0, width)
     if whole > 1:
