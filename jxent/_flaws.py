@@ -88,14 +88,14 @@ def _rows_hold(x, dtype, kind, num_classes) -> Bool[Array, "*batch 1"]:
     if kind == "simplex":
         # An honest entry is off by ε/2 of itself or by s/2, then come exp and division.
         tolerance += float(info.eps) * (4 + k * float(info.tiny) / 2)  # s = ε · tiny
-        off = jnp.sum(jnp.where(x >= 0, x, jnp.nan), axis=-1, keepdims=True) - 1
-    else:
-        # Rounding log pᵢ moves it by |log pᵢ| ε/2, hence log Σ exp by Σ pᵢ |log pᵢ| ε/2
-        # = H(p) ε/2 ≤ log k ε/2; rounding log_softmax's normaliser does as much again.
-        # One taken without the maximum is rounded by |z| ε/2: 16 ε for |z| up to 32.
-        tolerance += (16 + math.log(k)) * float(info.eps)
-        off = jax.nn.logsumexp(x, axis=-1, keepdims=True)
-    return jnp.abs(off) <= tolerance  # which no NaN is
+        off = jnp.sum(x, axis=-1, keepdims=True) - 1
+        positive = jnp.min(x, axis=-1, keepdims=True) >= 0
+        return positive & (jnp.abs(off) <= tolerance)  # which no NaN is
+    # Rounding log pᵢ moves it by |log pᵢ| ε/2, hence log Σ exp by Σ pᵢ |log pᵢ| ε/2
+    # = H(p) ε/2 ≤ log k ε/2; rounding log_softmax's normaliser does as much again.
+    # One taken without the maximum is rounded by |z| ε/2: 16 ε for |z| up to 32.
+    tolerance += (16 + math.log(k)) * float(info.eps)
+    return jnp.abs(jax.nn.logsumexp(x, axis=-1, keepdims=True)) <= tolerance
 
 
 def _entries_at_fault(x, kind, num_classes) -> Bool[Array, "*batch k"]:
