@@ -17,7 +17,7 @@ from jxent import cross_entropy, Labels, LinearLogits, Logits
 
 from . import aot, plot, report
 from .cases import Selection
-from .collectives import moved
+from .hlo import moved
 from .report import Record, Result
 
 HELP = "what a projection moves on a mesh of chips, compiled without one"

@@ -15,6 +15,7 @@ from jxent import losses
 
 from . import aot, plot, report
 from .cases import Selection
+from .hlo import estimated_cycles
 from .report import Record, Result
 
 HELP = "a vocabulary's projection, on accelerators, compiled without one"
@@ -97,10 +98,14 @@ def run(selection: Selection) -> Result:
             loss = PEERS[name]()
         except ImportError:
             continue
-        memory = compiled(size, loss).memory_analysis()
+        program = compiled(size, loss)
+        memory = program.memory_analysis()
         for quantity in ("temp", "output"):
             mib = getattr(memory, f"{quantity}_size_in_bytes") / 2**20
             records.append(Record.of(str(size), name, quantity, "MiB", [mib]))
+        if size.platform.startswith("TPU"):
+            cycles = estimated_cycles(program.as_text()) / 1e6
+            records.append(Record.of(str(size), name, "estimate", "Mcycles", [cycles]))
     return Result.now("projection", records)
 
 
@@ -119,7 +124,26 @@ def summary(result: Result) -> str:
         cells.append("–" if floor is None else f"{floor.median:.0f}")
         rows.append([str(size), *cells])
     head = ["device and sizes", *PEERS, "results themselves"]
-    return f"{_LEGEND}\n\n{report.table(head, rows)}"
+    return f"{_LEGEND}\n\n{report.table(head, rows)}\n\n{_estimates(result)}"
+
+
+def _estimates(result: Result) -> str:
+    """In words, for they are no measurements."""
+    shares = []
+    for size in SIZES:
+        ours, logits = (
+            result.find(str(size), name, "estimate") for name in ("jxent", "optax")
+        )
+        if ours and logits:
+            ratio = ours.median / logits.median
+            shares.append(f"{ratio:.2f} for {size.platform}")
+    if not shares:
+        return ""
+    return (
+        "The TPU compiler's own estimate of the cycles of jxent's program, which makes "
+        f"logits twice, divided by that of the program with logits: {', '.join(shares)}. "
+        "An estimate; nothing was run."
+    )
 
 
 details = summary

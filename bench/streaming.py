@@ -71,7 +71,7 @@ def run(selection: Selection) -> Result:
     for size in SIZES[:1] if selection.quick else SIZES:
         if selection.has(str(size)):
             report.progress(str(size))
-            times = interleave(_contenders(size), 3 if selection.quick else 7)
+            times = interleave(_contenders(size), 2 if selection.quick else 5)
             for name, seconds in times.items():
                 record = Record.of(str(size), name, "time", "ms", seconds * 1e3)
                 ratio = seconds / times[FLOOR]

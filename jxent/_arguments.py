@@ -48,6 +48,11 @@ def admit_pair(
             "one of them has a class axis. Give an event its two classes, as in "
             "Probs(jnp.stack([1 - p, p], axis=-1)), or use binary distributions for both"
         )
+    if isinstance(p, Density) and p.axis_name != q.axis_name:
+        raise ValueError(
+            f"{caller}: axis_name of p is {p.axis_name!r} and that of q {q.axis_name!r}: "
+            "if one of them has a shard of the classes, give both as shards"
+        )
     shapes = f"p has shape {p.data.shape} and q has shape {q.data.shape}"
     if p.num_classes not in (None, q.num_classes):
         raise ValueError(f"{caller}: the class axis (the last) differs: {shapes}")

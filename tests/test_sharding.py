@@ -14,7 +14,7 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
 
 from bench import aot, meshes
-from bench.collectives import moved
+from bench.hlo import moved
 from jxent import (
     cross_entropy,
     entropy,
@@ -202,6 +202,15 @@ def test_shards_of_padding_alone_change_nothing():
     close((got[0], *map(cut, got[1:])), expected)
     for _, of_weight, of_bias in got[1:]:
         assert not of_weight[:, real:].any() and not of_bias[real:].any()
+
+
+def test_shards_of_one_distribution_alone_are_an_error_that_says_so():
+    z = VALUES[-1]
+    here = lambda p, z: kl_divergence(p, Logits(z, axis_name="vocab"))
+    for spec in (P("data"), P("data", "vocab")):  # all classes, and a shard of them
+        specs = spec, P("data", "vocab")
+        with pytest.raises(ValueError, match="of p is None and that of q 'vocab'"):
+            over_shards(here, specs, P("data"))(jax.nn.softmax(z), z)
 
 
 @pytest.mark.parametrize("way", ["shard_map", "Explicit axes"])

@@ -1,4 +1,4 @@
-"""What a compiled program moves between devices, by its text."""
+"""What a compiled program moves between devices, and what it may take, by its text."""
 
 import math
 import re
@@ -28,6 +28,26 @@ class Moved(NamedTuple):
 
 def moved(text: str) -> list[Moved]:
     """The collectives of a compiled program, loops multiplied in."""
+    found = []
+    for line, times in _lines(text):
+        if match := re.search(rf" = (.*?) ({KINDS})(?:-done)?\(", line):
+            shapes, kind = match.groups()
+            found.append(Moved(kind, _size(shapes), times))
+    return found
+
+
+def estimated_cycles(text: str) -> int:
+    """What the TPU compiler itself thinks that its program takes, loops multiplied in."""
+    found = (
+        (re.search(r'"estimated_cycles":"(\d+)"', line), times)
+        for line, times in _lines(text)
+    )
+    cycles = ((int(match[1]), times) for match, times in found if match)
+    return sum(n * times for n, times in cycles if n < 2**62)  # else it does not know
+
+
+def _lines(text: str) -> list[tuple[str, int]]:
+    """Every instruction of a compiled program, and how often it runs."""
     computations = dict(_computations(text))
     entry = re.search(r"^ENTRY %?([\w.\-]+)", text, re.MULTILINE)
     assert entry is not None
@@ -35,9 +55,7 @@ def moved(text: str) -> list[Moved]:
 
     def visit(name: str, times: int) -> None:
         for line in computations[name]:
-            if match := re.search(rf" = (.*?) ({KINDS})(?:-done)?\(", line):
-                shapes, kind = match.groups()
-                found.append(Moved(kind, _size(shapes), times))
+            found.append((line, times))
             trips = 1
             if loop := re.search(r" while\(.*condition=%?([\w.\-]+)", line):
                 known = re.findall(r'known_trip_count":\{"n":"(\d+)', line)
