@@ -22,7 +22,7 @@ _STYLES = {
     "torch": ("#E69F00", "P"),
     "scipy": ("#56B4E9", "X"),
     "copy": ("#7F7F7F", "|"),
-    "tokamax": ("#0072B2", "D"),
+    "tokamax": ("#56B4E9", "X"),
     "jax-cce": ("#009E73", "^"),
     "jxent.chunked": ("#000000", "x"),
     "checkpointed scan": ("#CC79A7", "v"),

@@ -46,6 +46,16 @@ def _jxent(h, w, y):
     return losses.linear_softmax_cross_entropy(h, w, y, vocab_axis=0, reduction="mean")
 
 
+def _jax():
+    def of_logits(h, w, y):
+        contract = ((1,), (1,)), ((), ())
+        z = jax.lax.dot_general(h, w, contract, preferred_element_type=jnp.float32)
+        at_label = jnp.take_along_axis(z, y[:, None], axis=-1)[:, 0]
+        return jnp.mean(jax.nn.logsumexp(z, axis=-1) - at_label)
+
+    return of_logits
+
+
 def _optax():
     from optax.losses import softmax_cross_entropy_with_integer_labels as loss
 
@@ -67,6 +77,7 @@ def _tokamax():
 
 PEERS: dict[str, Callable[[], Callable[..., Any]]] = {
     "jxent": lambda: _jxent,
+    "jax": _jax,
     "optax": _optax,
     "jax-cce": _jax_cce,
     "tokamax": _tokamax,
@@ -111,8 +122,8 @@ def run(selection: Selection) -> Result:
 
 _LEGEND = (
     "Memory of the mean log loss and its gradients by hidden states and weight, in MiB, "
-    "beside arguments and results, as XLA's compiler for the device reports it; `optax` "
-    "is given the logits."
+    "beside arguments and results, as XLA's compiler for the device reports it. `jax` and "
+    "`optax` make all logits, in float32, and in the dtype of the hidden states."
 )
 
 
@@ -128,21 +139,21 @@ def summary(result: Result) -> str:
 
 
 def _estimates(result: Result) -> str:
-    """In words, for they are no measurements."""
-    shares = []
+    rows = []
     for size in SIZES:
-        ours, logits = (
-            result.find(str(size), name, "estimate") for name in ("jxent", "optax")
-        )
-        if ours and logits:
-            ratio = ours.median / logits.median
-            shares.append(f"{ratio:.2f} for {size.platform}")
-    if not shares:
+        found = [result.find(str(size), name, "estimate") for name in PEERS]
+        cycles = dict(zip(PEERS, (r and r.median for r in found), strict=True))
+        if base := cycles["jax"]:
+            rows.append(
+                [str(size), *(f"{n / base:.2f}" if n else "–" for n in cycles.values())]
+            )
+    if not rows:
         return ""
     return (
-        "The TPU compiler's own estimate of the cycles of jxent's program, which makes "
-        f"logits twice, divided by that of the program with logits: {', '.join(shares)}. "
-        "An estimate; nothing was run."
+        "The cycles that the TPU compiler itself expects, divided by those of `jax`; an "
+        "estimate, for nothing was run. jxent makes the logits twice, and adds up the "
+        "hidden states' gradient in float32, once for each tile of the vocabulary:\n\n"
+        + report.table(["device and sizes", *PEERS], rows)
     )
 
 
