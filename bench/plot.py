@@ -28,6 +28,10 @@ _STYLES = {
     "checkpointed scan": ("#CC79A7", "v"),
     "jxent, checks off": ("#000000", "x"),
     "compiled": ("#7F7F7F", "*"),
+    "dense": ("#D55E00", "s"),
+    "shard_map": ("#000000", "o"),
+    "Explicit axes": ("#009E73", "^"),
+    "Auto axes": ("#0072B2", "D"),
 }
 
 

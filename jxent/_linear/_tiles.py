@@ -25,7 +25,7 @@ def width_backward(num_rows: int, itemsize: int) -> int:
 
 def _width(budget: int, per_class: int) -> int:
     width = budget // max(per_class, 1)
-    return min(max(width // 128 * 128, 512), 4096)
+    return min(max(width // 256 * 256, 512), 4096)
 
 
 def fold(
