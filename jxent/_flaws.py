@@ -32,7 +32,12 @@ class Claim(NamedTuple):
 @functools.partial(jax.jit, static_argnums=(1, 2))
 def holds(x: Num[Array, "..."], kind: str, num_classes: int) -> Bool[Array, ""]:
     """Whether there is no flaw."""
-    return jnp.all(_rows_hold(_wide(x), x.dtype, kind, num_classes))
+    dtype, x = x.dtype, _wide(x)
+    verdict = jnp.all(_rows_hold(x, dtype, kind, num_classes))
+    if kind == "logits":
+        # Every zᵢ < +inf. A sum keeps NaN; so scaled, finite numbers do not overflow.
+        verdict &= jnp.sum(x * 2.0**-100) < jnp.inf
+    return verdict
 
 
 @functools.partial(jax.jit, static_argnums=1)
@@ -53,14 +58,17 @@ def _first_flaw(bad, x, claim):
     dtype, x = x.dtype, _wide(x)
     rows = ~_rows_hold(x, dtype, kind, num_classes)
     x = jnp.expand_dims(x, -1) if kind in ELEMENTWISE else x
-    (*index, _), row = _first(rows)
-    (*_, entry), here = _first(row & _entries_at_fault(x, kind, num_classes))
+    entries = _entries_at_fault(x, kind, num_classes)
+    (*index, _), row = _first(rows | jnp.any(entries, axis=-1, keepdims=True))
+    (*_, entry), here = _first(row & entries)
     facts = ()
     if kind in ("simplex", "log_simplex"):
         of_rows = (f(x, axis=-1, keepdims=True) for f in (jnp.sum, jax.nn.logsumexp))
         facts = tuple(jnp.sum(jnp.where(row, fact, 0)) for fact in of_rows)
-    # Of one length, for vmap must not change what a compiled check carries.
-    index = jnp.stack((index + 8 * [jnp.int32(_NONE)])[:8])
+    # Of one length, for vmap must not change what a compiled check carries; and of `bad`,
+    # which is True, to vary over a mesh as the rest does.
+    absent = jnp.where(bad, jnp.int32(_NONE), 0)
+    index = jnp.stack((index + 8 * [absent])[:8])
     value = jnp.sum(jnp.where(here, x, 0))
     return Report(bad, index, entry, value, facts, claim)
 
@@ -77,12 +85,14 @@ def _wide(x):
 
 
 def _rows_hold(x, dtype, kind, num_classes) -> Bool[Array, "*batch 1"]:
-    """Whether each row, or number, is as claimed; `dtype` is what it was rounded to."""
+    """Whether each row, or number, is as claimed; `dtype` is what it was rounded to.
+
+    Of logits, only whether a class is possible: XLA's maximum may lose a NaN on a CPU.
+    """
     if kind in ELEMENTWISE:
         return ~_entries_at_fault(jnp.expand_dims(x, -1), kind, num_classes)
     if kind == "logits":
-        top = jnp.max(x, axis=-1, keepdims=True)  # NaN if there is one
-        return (-jnp.inf < top) & (top < jnp.inf)
+        return jnp.max(x, axis=-1, keepdims=True) > -jnp.inf
     k, info = x.shape[-1], jnp.finfo(dtype)
     tolerance = math.sqrt(k) * float(jnp.finfo(x.dtype).eps)  # of adding k numbers
     if kind == "simplex":

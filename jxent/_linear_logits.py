@@ -25,7 +25,8 @@ class LinearLogits(Density):
     The last layer of a language model makes gigabytes of logits, of which a loss needs one
     number per token. Every measure takes this instead, and goes through the vocabulary
     tile by tile, in the gradient too: the memory is that of a tile and of the gradients.
-    Where the array of logits would be small, `Logits(hidden @ weight)` is faster.
+    Where the array of logits would be small, `Logits(hidden @ weight)` is faster. Give all
+    tokens at once, as batch axes: under `vmap` each has a weight's gradient of its own.
 
     Args:
       hidden: The last hidden states. Products are taken in their dtype, and add up in
@@ -102,6 +103,9 @@ class LinearLogits(Density):
             if bias.shape != (k,):
                 wrong = f"bias of shape {bias.shape}, and {k} classes"
                 raise ValueError(f"{caller}: {name} has {wrong}")
+        if self.temperature is not None and (shape := jnp.shape(self.temperature)):
+            wrong = f"temperature of {name} has shape {shape}"
+            raise ValueError(f"{caller}: {wrong}, and is one number")
         for option in ("temperature", "softcap", "block_size"):
             value = getattr(self, option)
             if isinstance(value, int | float) and not value > 0:

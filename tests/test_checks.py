@@ -130,6 +130,21 @@ def test_narrow_labels_may_have_more_classes_than_their_dtype_has_values():
     assert "255" in complaint_of(checks.assert_labels, jnp.array([255], jnp.uint8), 255)
 
 
+@pytest.mark.parametrize("shape", [(1, 4096), (64, 64), (3, 4097)])
+@pytest.mark.parametrize("at", [0, 1, -1])
+def test_no_nan_is_lost_in_a_long_row(shape, at):
+    z = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    z[:, 1::2], z[0, 3] = -inf, 3e38  # of which no sum may overflow
+    z[:, 5:9] = 3e38
+    checked = checks.checked(jax.jit(checks.assert_logits))
+    checks.assert_logits(z)
+    checked(z)
+    z[-1, at] = nan
+    expected = f"entry {at % shape[1]} of row [{shape[0] - 1}] of z is NaN"
+    assert expected in complaint_of(checks.assert_logits, z)
+    assert expected in complaint_of(checked, z)
+
+
 def test_what_is_right_passes():
     checks.assert_simplex(jnp.array([[1.0, 0.0], [0.5, 0.5]]))
     checks.assert_simplex(np.zeros((0, 3), np.float32))
@@ -137,6 +152,7 @@ def test_what_is_right_passes():
     checks.assert_logits(jnp.array([-inf, 1e30]))
     checks.assert_labels(jnp.array([[0, 9]]), 10)
     checks.assert_labels(3, 10)
+    checks.assert_labels([], 10)
     checks.assert_binary_probs(jnp.array([0.0, 1.0]))
     checks.assert_binary_probs(0.5)
     checks.assert_binary_logits(jnp.array([-jnp.inf, 0.0, jnp.inf]))
@@ -319,6 +335,28 @@ def test_checks_survive_a_switch_of_modes():
             jitted(BAD)  # nobody listens
         jitted(BAD)
         assert checkify.checkify(jitted)(BAD)[0].get() is None
+
+
+@pytest.mark.parametrize("name", ["simplex", "logits", "binary_probs"])
+def test_one_row_at_a_time_in_a_shard_map(name):
+    check = getattr(checks, f"assert_{name}")
+    mesh = jax.make_mesh((jax.device_count(),), ("rows",), axis_types=(AxisType.Auto,))
+    each = lambda row: check(row) or row.sum()
+    p = np.full((jax.device_count(), 4), 0.25, np.float32)
+    one = (lambda p: p[0]) if name != "binary_probs" else (lambda p: p[0, 0])
+    ways = {
+        "alone": lambda p: each(one(p))[None],
+        "vmap": jax.vmap(each),
+    }
+    for way in ways.values():
+        spread = jax.shard_map(
+            way, mesh=mesh, in_specs=Spec("rows"), out_specs=Spec("rows")
+        )
+        total = lambda p, spread=spread: spread(p).sum()
+        for program in (total, jax.grad(total)):
+            checked = checks.checked(jax.jit(program))
+            checked(p)
+            assert complaint_of(checked, p * nan).startswith(check.__name__)
 
 
 @pytest.mark.parametrize("axis_type", [AxisType.Auto, AxisType.Explicit])

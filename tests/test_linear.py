@@ -1,6 +1,7 @@
 """`LinearLogits` in every measure: what the dense program says, in every derivative."""
 
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -345,6 +346,9 @@ def test_what_does_not_fit_is_named():
     refused(ValueError, r"vocab_axis of p is 2", h, w, vocab_axis=2)
     refused(ValueError, r"bias of shape \(5,\), and 24 classes", h, w, b[:5])
     refused(ValueError, r"bias of shape \(1, 24\)", h, w, b[None])
+    for shape in ((V,), (N, 1)):
+        match = rf"temperature of p has shape {re.escape(str(shape))}"
+        refused(ValueError, match, h, w, temperature=jnp.ones(shape))
     for option in ("temperature", "softcap", "block_size"):
         for value in (0, -1, -0.5):
             match = f"{option} of p is {value}, and must be positive"

@@ -179,6 +179,24 @@ def test_any_layout_on_explicit_axes_agrees(weight, hidden):
     assert jax.typeof(got[1][1]) == jax.typeof(put(w, weight))
 
 
+@pytest.mark.parametrize("axis", [0, 1])
+def test_vmap_over_tokens_that_are_sharded(axis):
+    mesh = mesh_of(AxisType.Explicit)
+    put = lambda x, *spec: jax.device_put(x, NamedSharding(mesh, P(*spec)))
+    h, y = normal(N, 6, D).swapaxes(0, axis), rng.integers(0, V, (N, 6)).astype("i4")
+    y, w = y.swapaxes(0, axis), VALUES[1]
+    rows = lambda h, w, y: cross_entropy(
+        Labels(y), LinearLogits(h, w, block_size=SMALL)
+    )
+    each = jax.vmap(rows, (axis, None, axis), axis)
+    weights = jnp.arange(1.0, y.size + 1).reshape(y.shape)
+    program = jax.jit(jax.value_and_grad(lambda *x: jnp.sum(weights * each(*x))))
+    split = [None, None]
+    split[axis] = "data"
+    got = program(put(h, *split), put(w, None, "vocab"), put(y, *split))
+    close(got, program(h, w, y))
+
+
 def test_shards_of_padding_alone_change_nothing():
     real = (
         13  # of 40 classes: a shard that is full, one that is not, and two of padding

@@ -12,6 +12,8 @@ import jax
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
+from .._mesh import layout
+
 _X = TypeVar("_X")
 _Y = TypeVar("_Y")
 
@@ -110,12 +112,13 @@ def _batch(args, axes, *, jaxpr, apply, transpose, num_fixed):
     del jaxpr
     axes_fixed, axes_x = tuple(axes[:num_fixed]), axes[num_fixed:]
     # All of x moves with the batch if any of it does: so does all of the transpose.
-    sizes = {a.shape[i] for a, i in zip(args, axes, strict=True) if i is not None}
-    (size,) = sizes
+    size, split = next(
+        (a.shape[i], layout(a).spec[i])
+        for a, i in zip(args, axes, strict=True)
+        if i is not None
+    )
     x = [
-        jax.numpy.broadcast_to(a, (size, *a.shape))
-        if i is None
-        else jax.numpy.moveaxis(a, i, 0)
+        _repeated(a, size, split) if i is None else jax.numpy.moveaxis(a, i, 0)
         for a, i in zip(args[num_fixed:], axes_x, strict=True)
     ]
     in_axes = (*axes_fixed, *[0] * len(x))
@@ -124,6 +127,13 @@ def _batch(args, axes, *, jaxpr, apply, transpose, num_fixed):
     back_of = lambda fixed, y: back(tuple(fixed), y)
     y = _bind(many, back_of, num_fixed, *args[:num_fixed], *x)
     return y, [0] * len(y)
+
+
+def _repeated(a, size, split):
+    """`a`, `size` times, along an axis that is split as `split` says."""
+    here = layout(a)
+    to = here.update(spec=(split, *here.spec)) if split is not None else None
+    return jax.lax.broadcast(a, (size,), out_sharding=to)
 
 
 ad.primitive_jvps[_linear_map] = _jvp

@@ -85,12 +85,15 @@ def over_shards(
     if not split.known:
         return here(sources, rows)
     kinds = zip(split.mesh.axis_names, split.mesh.axis_types, strict=True)
+    explicit = {name for name, kind in kinds if kind == AxisType.Explicit}
+    # All of them is the default, which leaves out what a surrounding `vmap` has taken.
+    every = explicit == set(split.mesh.axis_names)
     return jax.shard_map(
         here,
         mesh=split.mesh,
         in_specs=all_specs,
         out_specs=P(*split.batch),
-        axis_names={name for name, kind in kinds if kind == AxisType.Explicit},
+        axis_names=set() if every else explicit,
     )(sources, rows)
 
 
