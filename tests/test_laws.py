@@ -19,6 +19,8 @@ from hypothesis.extra import numpy as hnp
 import jxent
 from jxent import BinaryLogits, BinaryProbs, Labels, Logits, LogProbs, Probs
 
+pytestmark = pytest.mark.usefixtures("hasty_compiler")
+
 ROWS, K = 4, 5
 RTOL, ATOL = 2e-6, 2e-6
 

@@ -9,6 +9,7 @@ import pytest
 
 from jxent import LinearLogits, losses, Mean
 
+pytestmark = pytest.mark.usefixtures("hasty_compiler")
 rng = np.random.default_rng(0)
 N, D, V = 6, 5, 19
 H = jnp.asarray(rng.normal(size=(N, D)), jnp.float32)
@@ -68,7 +69,7 @@ def test_means_what_the_dense_loss_means(options):
     weigh = lambda f: lambda *x: jnp.vdot(f(*x, **options), CT)
     close(streamed(H, W, B, **options), dense(H, W, B, **options))
     slopes = jax.jit(jax.grad(weigh(streamed), (0, 1, 2)))(H, W, B)
-    close(slopes, jax.grad(weigh(dense), (0, 1, 2))(H, W, B))
+    close(slopes, jax.jit(jax.grad(weigh(dense), (0, 1, 2)))(H, W, B))
 
 
 def test_softcap_and_rows_of_classes():
@@ -97,9 +98,8 @@ def test_what_a_removed_token_holds_reaches_nothing(bad):
             extra = {k: x.astype(jnp.float32) for k, x in extra.items()}
             return loss.sum() + sum(x.sum() for x in extra.values()), (loss, extra)
 
-        (_, (loss, extra)), slopes = jax.value_and_grad(total, (0, 1), has_aux=True)(
-            h, W
-        )
+        run = jax.jit(jax.value_and_grad(total, (0, 1), has_aux=True))
+        (_, (loss, extra)), slopes = run(h, W)
         assert loss[4] == 0 and all(x[4] == 0 for x in extra.values())
         assert all(jnp.isfinite(s).all() for s in slopes) and (slopes[0][4] == 0).all()
 
@@ -215,9 +215,9 @@ STUDENTS = {
 @pytest.mark.parametrize("name", STUDENTS)
 def test_hidden_states_may_take_the_place_of_logits(name):
     weigh = lambda head: lambda *x: jnp.sum(STUDENTS[name](head)(*x) * CT[:, None])
-    close(STUDENTS[name](STREAM)(H, W), STUDENTS[name](DENSE)(H, W))
+    close(STUDENTS[name](STREAM)(H, W), jax.jit(STUDENTS[name](DENSE))(H, W))
     slopes = jax.jit(jax.grad(weigh(STREAM), (0, 1)))(H, W)
-    close(slopes, jax.grad(weigh(DENSE), (0, 1))(H, W), rtol=2e-5)
+    close(slopes, jax.jit(jax.grad(weigh(DENSE), (0, 1)))(H, W), rtol=2e-5)
 
 
 def test_a_short_teacher_with_all_classes_is_refused():

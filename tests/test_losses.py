@@ -57,14 +57,17 @@ def gradient(f, *args, argnums=0, **kwargs):
 def assert_same(name, *args, argnums: Any = 0, rtol=2e-6, atol=2e-6, **kwargs):
     """Value and gradient equal optax's."""
 
-    @functools.partial(jax.jit, static_argnums=0)
     def run(f, *args):
         loss = lambda *args: (jnp.sum(x := f(*args, **kwargs)), x)
         return jax.value_and_grad(loss, argnums, has_aux=True)(*args)
 
-    (_, mine), grads = run(ours(name), *args)
-    with lenient():
-        (_, other), their_grads = run(theirs(name), *args)
+    @jax.jit
+    def both(*args):
+        mine = run(ours(name), *args)
+        with lenient():
+            return mine, run(theirs(name), *args)
+
+    ((_, mine), grads), ((_, other), their_grads) = both(*args)
     assert mine.shape == other.shape and mine.dtype == other.dtype
     np.testing.assert_allclose(mine, other, rtol=rtol, atol=atol)
     same = functools.partial(np.testing.assert_allclose, rtol=rtol, atol=atol)
