@@ -31,46 +31,46 @@ class Claim(NamedTuple):
 
 @functools.partial(jax.jit, static_argnums=(1, 2))
 def holds(x: Num[Array, "..."], kind: str, num_classes: int) -> Bool[Array, ""]:
-    """Whether there is no flaw."""
+    """Whether there is no flaw; False also for logits so large that their sum overflows."""
     dtype, x = x.dtype, _wide(x)
     verdict = jnp.all(_rows_hold(x, dtype, kind, num_classes))
     if kind == "logits":
-        # Every zᵢ < +inf. A sum keeps NaN; so scaled, finite numbers do not overflow.
-        verdict &= jnp.sum(x * 2.0**-100) < jnp.inf
+        verdict &= jnp.sum(x) < jnp.inf  # every zᵢ < +inf, and none of them is NaN
     return verdict
 
 
 @functools.partial(jax.jit, static_argnums=1)
 def report(x: Num[Array, "..."], claim: Claim) -> "Report":
     """The first flaw, if there is one."""
-    bad = ~holds(x, claim.kind, claim.num_classes)
-    first = lambda bad, x: _first_flaw(bad, x, claim)
+    suspect = ~holds(x, claim.kind, claim.num_classes)
+    first = lambda suspect, x: _first_flaw(suspect, x, claim)
 
-    def none(bad, x):  # made of `bad`, which is False, to vary over a mesh as that does
-        zero = lambda like: jnp.broadcast_to(bad.astype(like.dtype), like.shape)
-        return jax.tree.map(zero, jax.eval_shape(first, bad, x))
+    def none(suspect, x):  # made of it, which is False, to vary over a mesh as it does
+        zero = lambda like: jnp.broadcast_to(suspect.astype(like.dtype), like.shape)
+        return jax.tree.map(zero, jax.eval_shape(first, suspect, x))
 
-    return jax.lax.cond(bad, first, none, bad, x)
+    return jax.lax.cond(suspect, first, none, suspect, x)
 
 
-def _first_flaw(bad, x, claim):
+def _first_flaw(suspect, x, claim):
     kind, _, _, num_classes = claim
     dtype, x = x.dtype, _wide(x)
     rows = ~_rows_hold(x, dtype, kind, num_classes)
     x = jnp.expand_dims(x, -1) if kind in ELEMENTWISE else x
     entries = _entries_at_fault(x, kind, num_classes)
-    (*index, _), row = _first(rows | jnp.any(entries, axis=-1, keepdims=True))
+    rows |= jnp.any(entries, axis=-1, keepdims=True)
+    (*index, _), row = _first(rows)
     (*_, entry), here = _first(row & entries)
     facts = ()
     if kind in ("simplex", "log_simplex"):
         of_rows = (f(x, axis=-1, keepdims=True) for f in (jnp.sum, jax.nn.logsumexp))
         facts = tuple(jnp.sum(jnp.where(row, fact, 0)) for fact in of_rows)
-    # Of one length, for vmap must not change what a compiled check carries; and of `bad`,
-    # which is True, to vary over a mesh as the rest does.
-    absent = jnp.where(bad, jnp.int32(_NONE), 0)
+    # Of one length, for vmap must not change what a compiled check carries; and made of
+    # `suspect`, which is True, to vary over a mesh as the rest does.
+    absent = jnp.where(suspect, jnp.int32(_NONE), 0)
     index = jnp.stack((index + 8 * [absent])[:8])
     value = jnp.sum(jnp.where(here, x, 0))
-    return Report(bad, index, entry, value, facts, claim)
+    return Report(jnp.any(rows), index, entry, value, facts, claim)
 
 
 def _wide(x):

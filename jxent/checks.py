@@ -280,7 +280,7 @@ def _check(x: Any, claim: Claim) -> None:
     if known is not None:
         with jax.ensure_compile_time_eval():  # even where all else is staged
             if not holds(known, kind, num_classes):
-                raise AssertionError(f"{report(known, claim)}")
+                _raise_if_bad(report(known, claim))
         return
     # Under vmap the mapped axis is one batch axis more: one verdict, the index in full.
     look = jax.custom_batching.custom_vmap(lambda x: report(x, claim))

@@ -265,6 +265,14 @@ def test_nothing_runs_when_off_or_staged(value_checks, monkeypatch):
                 f(BAD)
 
 
+def test_logits_whose_sum_overflows_are_logits():
+    z = jnp.full((3, 4096), 3e38)  # of 3.4e38 that float32 has
+    checks.assert_logits(z)
+    checks.checked(jax.jit(checks.assert_logits))(z)
+    with pytest.raises(AssertionError, match=r"entry 77 of row \[1\] of z is NaN"):
+        checks.assert_logits(z.at[1, 77].set(jnp.nan))
+
+
 # ------------------------------------------------------------------ checkify
 
 

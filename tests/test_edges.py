@@ -18,7 +18,6 @@ import pytest
 import jxent
 from jxent import BinaryLogits, BinaryProbs, Labels, Logits, LogProbs, Probs
 
-pytestmark = pytest.mark.usefixtures("hasty_compiler")
 
 INF, NAN = np.inf, np.nan
 TINY = float(np.finfo(np.float32).tiny)
