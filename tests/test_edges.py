@@ -18,7 +18,6 @@ import pytest
 import jxent
 from jxent import BinaryLogits, BinaryProbs, Labels, Logits, LogProbs, Probs
 
-
 INF, NAN = np.inf, np.nan
 TINY = float(np.finfo(np.float32).tiny)
 BOUND = -math.log(TINY)  # 87.3, what stands in for an infinite −log
