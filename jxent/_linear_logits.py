@@ -111,6 +111,9 @@ class LinearLogits(Density):
             if isinstance(value, int | float) and not value > 0:
                 wrong = f"{option} of {name} is {value}"
                 raise ValueError(f"{caller}: {wrong}, and must be positive")
+        if not isinstance(self.block_size, int | None):
+            wrong = f"block_size of {name} is {self.block_size!r}"
+            raise TypeError(f"{caller}: {wrong}, and must be a whole number")
 
     def probs(self) -> Float[Array, "*batch k"]:
         raise TypeError(_NEVER_THERE)

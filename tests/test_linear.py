@@ -357,6 +357,7 @@ def test_what_does_not_fit_is_named():
         for value in (0, -1, -0.5):
             match = f"{option} of p is {value}, and must be positive"
             refused(ValueError, match, h, w, **{option: value})
+    refused(TypeError, "block_size of p is 2.5, and must be", h, w, block_size=2.5)
     refused(TypeError, "p.hidden", h.astype(jnp.int32), w)
     refused(TypeError, "p.weight", h, w.astype(jnp.int32))
     refused(TypeError, "p.bias", h, w, b.astype(jnp.int32))
