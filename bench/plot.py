@@ -66,7 +66,8 @@ def lines(panels: Mapping[str, Lines], x: str, y: str) -> Figure:
     for (title, found), ax in zip(panels.items(), axes, strict=True):
         for subject, points in found.items():
             ax.plot(list(points), list(points.values()), **_style(subject))
-        ax.set(title=title, xlabel=x, ylabel=y, xscale="log", yscale="log")
+        ax.set(title=title, xlabel=x, ylabel=y, yscale="log")
+        ax.set_xscale("log", base=2)
         ax.label_outer()
     return _legend(figure)
 
