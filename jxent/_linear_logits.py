@@ -41,8 +41,8 @@ class LinearLogits(Density):
         `jit`, Explicit axes of a mesh are found by themselves. Auto axes are not: tokens
         may be sharded over them; for classes put `jax.sharding.explicit_axes` around it.
       block_size: How many classes to take at once. By default as many as make 16 MiB of
-        float32 logits, and in the backward pass 20 MiB of cotangents in the dtype of
-        `hidden`, but no less than 512 and no more than 4096.
+        float32 logits, from 512 to 4096; in the backward pass 20 MiB of cotangents in the
+        dtype of `hidden`, from 512 to 1536.
 
     Raises:
       TypeError, ValueError: Where it is used, if dtypes or shapes do not fit; and if what

@@ -160,6 +160,8 @@ class _Slope(NamedTuple):
         return fold(first, step, tiles.size, tiles.width)
 
     def transpose(self, fixed, cts):
+        # Else XLA makes one product of the first tiles, forward and backward, and keeps it.
+        fixed, cts = jax.lax.optimization_barrier((fixed, cts))
         tiles = _Tiles.backward(fixed[0], self.axis_name, self.block)
 
         @functools.partial(jax.checkpoint, static_argnums=1, prevent_cse=False)

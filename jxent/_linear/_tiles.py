@@ -11,7 +11,7 @@ _C = TypeVar("_C")
 
 def width_forward(num_rows: int) -> int:
     """How many classes to take at once: 16 MiB of logits in float32."""
-    return _width(16 << 20, 4 * num_rows)
+    return _width(16 << 20, 4 * num_rows, 4096)
 
 
 def width_backward(num_rows: int, itemsize: int) -> int:
@@ -20,12 +20,12 @@ def width_backward(num_rows: int, itemsize: int) -> int:
     Every tile reads and writes all of the hidden states' gradient in float32, so that wide
     tiles are worth more here. No wider, for this is most of the memory on a GPU.
     """
-    return _width(20 << 20, itemsize * num_rows)
+    return _width(20 << 20, itemsize * num_rows, 1536)
 
 
-def _width(budget: int, per_class: int) -> int:
+def _width(budget: int, per_class: int, most: int) -> int:
     width = budget // max(per_class, 1)
-    return min(max(width // 256 * 256, 512), 4096)
+    return min(max(width // 256 * 256, 512), most)
 
 
 def fold(
