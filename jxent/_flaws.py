@@ -1,7 +1,7 @@
 """What is wrong with an array that is said to be a distribution, and where.
 
-`holds` is the verdict, from one look at every number. Only where it is no does `report`
-look for the first flaw, in compiled code too.
+`holds` is a quick verdict, sure if it is yes. Only where it is no does `report` look for
+the first flaw, in compiled code too.
 """
 
 import functools

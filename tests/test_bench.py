@@ -5,11 +5,14 @@ import math
 import subprocess
 import sys
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bench import pages, scaling
+from bench import pages, projection, scaling, streaming
 from bench.__main__ import BENCHMARKS
+from bench.hlo import estimated_cycles
 from bench.report import RESULTS, ROOT
 
 
@@ -106,3 +109,39 @@ def test_results_say_where_they_come_from(name):
     for record in result["records"]:
         low, median, high = (float(record[key]) for key in ("low", "median", "high"))
         assert low <= median <= high or math.isnan(median) or math.isnan(high)
+
+
+def test_cycles_are_those_of_every_turn_of_a_loop():
+    text = """HloModule step
+%body (x: f32[8]) -> f32[8] {
+  ROOT %y = f32[8] add(%x, %x), backend_config={"estimated_cycles":"30"}
+}
+%until (i: s32[]) -> pred[] {
+  %n = s32[] constant(7)
+  ROOT %lt = pred[] compare(%i, %n), direction=LT
+}
+ENTRY %main (x: f32[8]) -> f32[8] {
+  %unknown = f32[8] copy(%x), backend_config={"estimated_cycles":"9223372036854775807"}
+  %once = f32[8] copy(%x), backend_config={"estimated_cycles":"500"}
+  ROOT %loop = f32[8] while(%once), condition=%until, body=%body
+}
+"""
+    assert estimated_cycles(text) == 500 + 7 * 30
+
+
+@pytest.mark.parametrize("name", streaming.LOSSES)
+def test_losses_of_a_projection_agree(name):
+    try:
+        loss = streaming.LOSSES[name]()
+    except ImportError:
+        pytest.skip(f"{name} is not installed")
+    rng = np.random.default_rng(0)
+    shapes = (1024, 8), (100, 8)  # two chunks of tokens
+    h, w = (jnp.asarray(rng.normal(size=s), jnp.float32) for s in shapes)
+    y = jnp.asarray(rng.integers(100, size=1024))
+    found, truth = (
+        jax.jit(jax.value_and_grad(f, (0, 1)))(h, w, y)
+        for f in (loss, projection.PEERS["jax"]())
+    )
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(truth), strict=True):
+        np.testing.assert_allclose(a, b, rtol=2e-5, atol=1e-7)

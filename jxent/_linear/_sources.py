@@ -32,6 +32,7 @@ class Dense:
 
     @property
     def itemsize(self) -> int:
+        """Of a logit's cotangent, in bytes."""
         return self.x.dtype.itemsize
 
     def tile(self, start, width) -> Float[Array, "*batch w"]:
@@ -55,7 +56,6 @@ class OneHot:
     dtype: DTypeLike = dataclasses.field(metadata={"static": True})
 
     class_axis: ClassVar = {}
-
     itemsize: ClassVar = 0  # of a cotangent, which it has not
 
     @property
@@ -109,6 +109,7 @@ class Linear:
 
     @property
     def itemsize(self) -> int:
+        """Of a logit's cotangent, as it is multiplied, in bytes."""
         return self.hidden.dtype.itemsize
 
     def tile(self, start, width) -> Float[Array, "*batch w"]:

@@ -15,7 +15,7 @@ def width_forward(num_rows: int) -> int:
 
 
 def width_backward(num_rows: int, itemsize: int) -> int:
-    """Likewise, 20 MiB of cotangents in the dtype that they are multiplied in.
+    """Likewise, 20 MiB of cotangents, of `itemsize` bytes each.
 
     Every tile reads and writes all of the hidden states' gradient in float32, so that wide
     tiles are worth more here. No wider, for this is most of the memory on a GPU.
@@ -36,7 +36,8 @@ def fold(
 ) -> _C:
     """`first` of the first tile, then `step` for each that follows, in one loop.
 
-    A tile is its start and its width, which is static; the last may be narrower.
+    A tile is its start and its width, which is static and at most `size`; the last may be
+    narrower.
     """
     whole = size // width
     carry = first(0, width)
