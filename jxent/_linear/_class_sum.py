@@ -161,7 +161,7 @@ class _Slope(NamedTuple):
 
     def transpose(self, fixed, cts):
         # Else XLA makes one product of the first tiles, forward and backward, and keeps it.
-        fixed, cts = jax.lax.optimization_barrier((fixed, cts))
+        fixed = jax.tree.map(jax.lax.optimization_barrier, fixed)  # each of its own type
         tiles = _Tiles.backward(fixed[0], self.axis_name, self.block)
 
         @functools.partial(jax.checkpoint, static_argnums=1, prevent_cse=False)
