@@ -161,7 +161,8 @@ class _Slope(NamedTuple):
 
     def transpose(self, fixed, cts):
         # Else XLA makes one product of the first tiles, forward and backward, and keeps it.
-        fixed = jax.tree.map(jax.lax.optimization_barrier, fixed)  # each of its own type
+        # Each array by itself, for each has its own type.
+        fixed = jax.tree.map(jax.lax.optimization_barrier, fixed)
         tiles = _Tiles.backward(fixed[0], self.axis_name, self.block)
 
         @functools.partial(jax.checkpoint, static_argnums=1, prevent_cse=False)
