@@ -25,8 +25,7 @@ class LinearLogits(Density):
     The last layer of a language model makes gigabytes of logits, of which a loss needs one
     number per token. Every measure takes this instead, and goes through the vocabulary
     tile by tile, in the gradient too: the memory is that of a tile and of the gradients.
-    Where the array of logits would be small, `Logits(hidden @ weight)` is faster. Give all
-    tokens at once, as batch axes: under `vmap` each has a weight's gradient of its own.
+    Where the array of logits would be small, `Logits(hidden @ weight)` is faster.
 
     Args:
       hidden: The last hidden states. Products are taken in their dtype, and add up in

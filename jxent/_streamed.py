@@ -16,6 +16,7 @@ from ._linear import (
     Linear,
     LogSumsOf,
     MomentOf,
+    OfClasses,
     OneHot,
     PairOf,
     SpreadOf,
@@ -52,7 +53,7 @@ def sums_of(
 ) -> dict[str, Any]:
     """Statistics of every row, by name, in one pass; some also of weights of classes."""
     sources, axis_name, block = _sources(q)
-    sources = sources if weights is None else (*sources, Dense(weights))
+    sources = sources if weights is None else (*sources, OfClasses(weights))
     statistic = Together(tuple(statistics.values()))
     found = class_sum(statistic, axis_name, block, sources, rows or {})
     return dict(zip(statistics, found, strict=True))

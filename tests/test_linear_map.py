@@ -144,6 +144,57 @@ def test_vmap_over_what_is_fixed_and_what_is_not(which):
     close(slope(many(mapped))(*args), truth[1], 3e-6)  # eagerly, too
 
 
+SHARED = {"w": True, "h": False}
+seen = []  # how many axes the rows had that were transposed
+
+
+def of_rows(fixed, x):
+    return jnp.tanh(fixed["h"]) @ x["w"].T + x["h"] @ fixed["w"].T
+
+
+def back_of_rows(fixed, ct):
+    seen.append(ct.ndim)
+    w = jnp.einsum("...i,...j->ij", ct, jnp.tanh(fixed["h"]))
+    return {"w": w, "h": ct @ fixed["w"]}
+
+
+def rows_of(w, h, w_dot, h_dot):
+    fixed, x = {"w": w, "h": h}, {"w": w_dot, "h": h_dot}
+    return linear_map(of_rows, back_of_rows, fixed, x, (SHARED, SHARED))
+
+
+@pytest.mark.parametrize(
+    "which, axes", [((1,), 2), ((1, 3), 2), ((3,), 1), ((0, 1), 1), ((1, 2), 1)]
+)
+def test_vmap_over_rows_is_one_batch_axis_more(which, axes):
+    args, many = (A, B, 2 * A, X), lambda x: jnp.stack([x, 2 * x, -x])
+    args = tuple(many(x) if i in which else x for i, x in enumerate(args))
+    mapped = tuple(0 if i in which else None for i in every)
+    each = lambda f: jax.vmap(f, mapped)
+    total = lambda f: lambda *x: jnp.sum(jnp.sin(each(f)(*x)))
+    plain = lambda w, h, *x: of_rows({"w": w, "h": h}, dict(zip("wh", x, strict=True)))
+    seen.clear()
+    close(*(jax.grad(total(f), every)(*args) for f in (rows_of, plain)), 3e-6)
+    assert set(seen) == {axes}
+    along = lambda f: jax.jvp(jax.grad(total(f), every), args, args)[1]
+    back = lambda f: jax.grad(lambda *x: jax.jvp(total(f), x, x)[1], every)(*args)
+    for transform in (along, back):
+        close(*(transform(f) for f in (rows_of, plain)), 1e-5)
+
+
+def test_vmap_over_rows_twice_and_vmap_of_the_gradient():
+    h, ct = array(5, 2, 4), array(5, 2, 3)
+    total = lambda w, h, ct: jnp.vdot(ct, rows_of(A, h, w, h))
+    each = lambda f: jax.vmap(jax.vmap(f, (None, 0, 0)), (None, 1, 1))
+    seen.clear()
+    got = jax.grad(lambda w: each(total)(w, h, ct).sum())(A)
+    one_each = each(jax.grad(total))(A, h, ct)
+    assert seen == [3, 1]
+    tanh = jnp.tanh(h)
+    close(got, jnp.einsum("nmi,nmj->ij", ct, tanh))
+    close(one_each, jnp.einsum("nmi,nmj->mnij", ct, tanh))
+
+
 def test_vmap_of_the_transpose():
     back = lambda f: jax.vjp(lambda x, y: f(A, B, x, y), X, Y)[1]
     cts = jnp.stack([CT, -CT]), jnp.stack([B, jnp.sin(B)])

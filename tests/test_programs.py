@@ -10,7 +10,7 @@ from jax.sharding import PartitionSpec
 from test_transforms import A, close, each_measure, Y, Z
 
 import jxent
-from jxent import Labels, Logits
+from jxent import Labels, Logits, losses
 from jxent._cross_entropy import _label_cross_entropy
 from jxent._entropy import _softmax_entropy
 
@@ -55,6 +55,22 @@ def test_jit_sees_the_arithmetic_and_nothing_else():
     slope = lambda f: jax.grad(lambda z: f(z).sum())
     measure = lambda z: jxent.entropy(Logits(z))
     assert compiled(slope(measure), Z) == compiled(slope(_softmax_entropy), Z)
+
+
+def test_vmap_over_tokens_needs_no_more_memory_than_batch_axes():
+    def loss(h, w, y, class_weights):
+        options = {"class_weights": class_weights, "label_smoothing": 0.1}
+        return losses.linear_softmax_cross_entropy(h, w, y, block_size=512, **options)
+
+    shapes = ((8, 32, 16), "f4"), ((16, 8192), "f4"), ((8, 32), "i4"), ((8192,), "f4")
+    shapes = [jax.ShapeDtypeStruct(*x) for x in shapes]
+
+    def memory(loss):
+        slope = jax.jit(jax.grad(lambda *x: jnp.sum(loss(*x)), (0, 1)))
+        return slope.lower(*shapes).compile().memory_analysis().temp_size_in_bytes
+
+    one_by_one = jax.vmap(jax.vmap(loss, (0, None, 0, None)), (0, None, 0, None))
+    assert memory(one_by_one) <= 1.05 * memory(loss)
 
 
 @each_measure

@@ -179,8 +179,9 @@ def test_any_layout_on_explicit_axes_agrees(weight, hidden):
     assert jax.typeof(got[1][1]) == jax.typeof(put(w, weight))
 
 
+@pytest.mark.parametrize("nested", [False, True], ids=["", "nested"])
 @pytest.mark.parametrize("axis", [0, 1])
-def test_vmap_over_tokens_that_are_sharded(axis):
+def test_vmap_over_tokens_that_are_sharded(axis, nested):
     mesh = mesh_of(AxisType.Explicit)
     put = lambda x, *spec: jax.device_put(x, NamedSharding(mesh, P(*spec)))
     h, y = normal(N, 6, D).swapaxes(0, axis), rng.integers(0, V, (N, 6)).astype("i4")
@@ -188,13 +189,17 @@ def test_vmap_over_tokens_that_are_sharded(axis):
     rows = lambda h, w, y: cross_entropy(
         Labels(y), LinearLogits(h, w, block_size=SMALL)
     )
+    rows = jax.vmap(rows, (0, None, 0)) if nested else rows
     each = jax.vmap(rows, (axis, None, axis), axis)
     weights = jnp.arange(1.0, y.size + 1).reshape(y.shape)
-    program = jax.jit(jax.value_and_grad(lambda *x: jnp.sum(weights * each(*x))))
+    total = lambda h, w, y: jnp.sum(weights * each(h, w, y))
+    program = jax.jit(jax.value_and_grad(total, (0, 1)))
     split = [None, None]
     split[axis] = "data"
-    got = program(put(h, *split), put(w, None, "vocab"), put(y, *split))
-    close(got, program(h, w, y))
+    args = put(h, *split), put(w, None, "vocab"), put(y, *split)
+    close(program(*args), program(h, w, y))
+    text = program.lower(*args).compile().as_text()
+    assert all(c.times == 1 for c in moved(text))  # of the weight's gradient too
 
 
 def test_shards_of_padding_alone_change_nothing():

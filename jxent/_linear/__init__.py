@@ -7,7 +7,12 @@ loop over the same tiles (`_linear_map`).
 """
 
 from ._class_sum import class_sum as class_sum
-from ._sources import Dense as Dense, Linear as Linear, OneHot as OneHot
+from ._sources import (
+    Dense as Dense,
+    Linear as Linear,
+    OfClasses as OfClasses,
+    OneHot as OneHot,
+)
 from ._statistics import (
     ChoiceOf as ChoiceOf,
     LeaderOf as LeaderOf,

@@ -6,8 +6,8 @@ summand, which one more pass makes anew, tile by tile, and turns at once into wh
 to every cotangent: no array of tokens × vocabulary, forward or backward.
 """
 
-import dataclasses
 import functools
+from dataclasses import replace
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import jax
@@ -112,7 +112,7 @@ def _class_sum_jvp(statistic, axis_name, block, primals, tangents):
     names = tuple(tuple(d) for d in x[0]), tuple(x[1])
     slope = _Slope(statistic, axis_name, block, names)
     fixed = sources, rows, jax.lax.stop_gradient(total)
-    sums = linear_map(slope.along, slope.transpose, fixed, x)
+    sums = linear_map(slope.along, slope.transpose, fixed, x, _shared(fixed, x))
     sums = sums if axis_name is None else jax.lax.psum(sums, axis_name)
 
     def filled(value, tangent):
@@ -121,6 +121,16 @@ def _class_sum_jvp(statistic, axis_name, block, primals, tangents):
         return jnp.zeros_like(value) if tangent is None else tangent.astype(value.dtype)
 
     return total, jax.tree.map(filled, total, sums)
+
+
+def _shared(fixed, x):
+    """Which of these arrays have no batch axes."""
+    flags = lambda source, names: {name: name in source.shared for name in names}
+    none = functools.partial(jax.tree.map, lambda _: False)
+    sources, rows, total = fixed
+    of_sources = tuple(replace(s, **flags(s, arrays_of(s))) for s in sources)
+    of_moving = tuple(map(flags, sources, x[0]))
+    return (of_sources, none(rows), none(total)), (of_moving, none(x[1]))
 
 
 def _moving(dots: Rows) -> Rows:
@@ -145,7 +155,7 @@ class _Slope(NamedTuple):
 
             def sums(parts, rows_now):
                 logits = tuple(
-                    dataclasses.replace(source, **now).tile(start, width)
+                    replace(source, **now).tile(start, width)
                     for source, now in zip(sources, parts, strict=True)
                 )
                 tile = tiles.at(start, width)

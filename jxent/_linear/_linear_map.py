@@ -5,12 +5,17 @@
 projection needs all three: its transpose has an order of loops, and dtypes, of its own.
 """
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+import functools
+from collections.abc import Callable, Sequence
+from operator import and_
+from typing import Any, NamedTuple, TypeVar
 
 import jax
+import jax.numpy as jnp
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
+from jax.sharding import PartitionSpec
+from jaxtyping import Array
 
 from .._mesh import layout
 
@@ -23,11 +28,17 @@ def linear_map(
     transpose: Callable[[Any, _Y], _X],
     fixed: Any,
     x: _X,
+    shared: tuple[Any, _X] | None = None,
 ) -> _Y:
     """`apply(fixed, x)`, linear in `x`, of which `transpose(fixed, y)` is the transpose.
 
     Derivatives by `fixed` are those of `apply`, and of `transpose` once it has taken its
     place, so both are to be written such that JAX can differentiate them.
+
+    Both may be made for rows with any batch axes in front. Then `shared`, a bool for every
+    array of `(fixed, x)`, says which have none because all rows share them. To `vmap` over
+    the others is one batch axis more, and the transpose adds up over it what would else be
+    an array for every row.
     """
     leaves, tree = jax.tree.flatten((fixed, x))
     num_fixed = len(jax.tree.leaves(fixed))
@@ -46,7 +57,8 @@ def linear_map(
     def leaves_like(fixed_leaves):
         return [*fixed_leaves, *[None] * (tree.num_leaves - num_fixed)]
 
-    y = _bind(flat_apply, flat_transpose, num_fixed, *leaves)
+    flags = None if shared is None else tuple(jax.tree.leaves(shared))
+    y = _bind(_Map(flat_apply, flat_transpose, num_fixed, flags), *leaves)
     return jax.tree.unflatten(out_tree, y)
 
 
@@ -64,69 +76,96 @@ _linear_map = Primitive("linear_map")
 _linear_map.multiple_results = True
 
 
-def _bind(apply, transpose, num_fixed, *args):
-    jaxpr = jax.make_jaxpr(apply)(*args)
-    return _linear_map.bind(
-        *args, jaxpr=jaxpr, apply=apply, transpose=transpose, num_fixed=num_fixed
-    )
+class _Map(NamedTuple):
+    """A linear map of flat arrays, the first `num_fixed` of which are fixed."""
+
+    apply: Callable[..., Sequence[Array]]
+    transpose: Callable[[Sequence[Array], Sequence[Array]], Sequence[Array]]
+    num_fixed: int
+    shared: tuple[bool, ...] | None
+
+
+def _bind(of, *args):
+    return _linear_map.bind(*args, of=of, jaxpr=jax.make_jaxpr(of.apply)(*args))
 
 
 @_linear_map.def_impl
-def _impl(*args, apply, **_):
-    return apply(*args)
+def _impl(*args, of, jaxpr):
+    return of.apply(*args)
 
 
 @_linear_map.def_abstract_eval
-def _abstract_eval(*_, jaxpr, **__):
+def _abstract_eval(*_, of, jaxpr):
     return jaxpr.out_avals
 
 
-def _jvp(primals, tangents, *, jaxpr, apply, transpose, num_fixed):
-    del jaxpr
-    y = _bind(apply, transpose, num_fixed, *primals)
+def _jvp(primals, tangents, *, of, jaxpr):
+    fixed, x_dot = primals[: of.num_fixed], tangents[of.num_fixed :]
+    y = _bind(of, *primals)
     terms = []
-    if any(type(t) is not ad.Zero for t in tangents[num_fixed:]):
-        x_dot = map(ad.instantiate_zeros, tangents[num_fixed:])
-        terms.append(_bind(apply, transpose, num_fixed, *primals[:num_fixed], *x_dot))
-    moving = [i for i in range(num_fixed) if type(tangents[i]) is not ad.Zero]
+    if any(type(t) is not ad.Zero for t in x_dot):
+        terms.append(_bind(of, *fixed, *map(ad.instantiate_zeros, x_dot)))
+    moving = [i for i in range(of.num_fixed) if type(tangents[i]) is not ad.Zero]
     if moving:
 
         def at(*values):
             args = list(primals)
             for i, value in zip(moving, values, strict=True):
                 args[i] = value
-            return apply(*args)
+            return of.apply(*args)
 
         values, dots = [primals[i] for i in moving], [tangents[i] for i in moving]
         terms.append(jax.jvp(at, values, dots)[1])
     return y, [sum(parts[1:], parts[0]) for parts in zip(*terms, strict=True)]
 
 
-def _transpose(y, *args, jaxpr, apply, transpose, num_fixed):
-    del apply, jaxpr
+def _transpose(y, *args, of, jaxpr):
     y = [ad.instantiate_zeros(ct) for ct in y]
-    return [None] * num_fixed + list(transpose(args[:num_fixed], y))
+    fixed = args[: of.num_fixed]
+    return [None] * of.num_fixed + list(of.transpose(fixed, y))
 
 
-def _batch(args, axes, *, jaxpr, apply, transpose, num_fixed):
-    del jaxpr
-    axes_fixed, axes_x = tuple(axes[:num_fixed]), axes[num_fixed:]
-    # All of x moves with the batch if any of it does: so does all of the transpose.
+def _batch(args, axes, *, of, jaxpr):
+    n, is_mapped = of.num_fixed, [i is not None for i in axes]
     size, split = next(
         (a.shape[i], layout(a).spec[i])
         for a, i in zip(args, axes, strict=True)
         if i is not None
     )
-    x = [
-        _repeated(a, size, split) if i is None else jax.numpy.moveaxis(a, i, 0)
-        for a, i in zip(args[num_fixed:], axes_x, strict=True)
-    ]
-    in_axes = (*axes_fixed, *[0] * len(x))
-    many = jax.vmap(apply, in_axes, axis_size=size)
-    back = jax.vmap(transpose, (axes_fixed, 0), axis_size=size)
+
+    def in_front(a, i):
+        return _repeated(a, size, split) if i is None else jnp.moveaxis(a, i, 0)
+
+    if of.shared and any(is_mapped[:n]) and not any(map(and_, of.shared, is_mapped)):
+        args = [
+            a if common else in_front(a, i)
+            for a, i, common in zip(args, axes, of.shared, strict=True)
+        ]
+        y = _bind(of if split is None else _over_shards(of, split), *args)
+        return y, [0] * len(y)
+
+    # All of x moves with the batch if any of it does: so does all of the transpose.
+    axes_fixed, x = tuple(axes[:n]), map(in_front, args[n:], axes[n:])
+    many = jax.vmap(of.apply, (*axes_fixed, *[0] * len(axes[n:])), axis_size=size)
+    back = jax.vmap(of.transpose, (axes_fixed, 0), axis_size=size)
     back_of = lambda fixed, y: back(tuple(fixed), y)
-    y = _bind(many, back_of, num_fixed, *args[:num_fixed], *x)
+    y = _bind(_Map(many, back_of, n, None), *args[:n], *x)
     return y, [0] * len(y)
+
+
+def _over_shards(of, split):
+    """The same map, of rows whose first axis is split as `split` says."""
+    n, rows = of.num_fixed, PartitionSpec(split)
+    specs = [PartitionSpec() if common else rows for common in of.shared]
+    apply = lambda *args: list(of.apply(*args))
+    back = lambda fixed, y: list(of.transpose(fixed, y))
+    over = functools.partial(
+        jax.shard_map, axis_names={split} if isinstance(split, str) else set(split)
+    )
+    apply = over(apply, in_specs=tuple(specs), out_specs=rows)
+    back = over(back, in_specs=(specs[:n], rows), out_specs=specs[n:])
+    back_of = lambda fixed, y: back(list(fixed), list(y))
+    return _Map(apply, back_of, n, None)
 
 
 def _repeated(a, size, split):
@@ -140,5 +179,5 @@ ad.primitive_jvps[_linear_map] = _jvp
 ad.primitive_transposes[_linear_map] = _transpose
 batching.primitive_batchers[_linear_map] = _batch
 mlir.register_lowering(
-    _linear_map, mlir.lower_fun(lambda *args, apply, **_: apply(*args), True)
+    _linear_map, mlir.lower_fun(lambda *args, of, jaxpr: of.apply(*args), True)
 )

@@ -57,7 +57,7 @@ def _by_token(sources: tuple[Source, ...], rows: Rows) -> Iterator[Array]:
                 yield source.hidden
             case OneHot():
                 yield source.label
-            case Dense() if source.x.ndim > 1:
+            case Dense() if not source.shared:
                 yield source.x
     yield from rows.values()
 
@@ -109,7 +109,7 @@ def _specs(source: Source, split: Split) -> Any:
     vocab, batch = split.vocab or None, split.batch
     match source:
         case Dense():
-            spec = P(*batch, vocab) if source.x.ndim > 1 else P(vocab)
+            spec = P(vocab) if source.shared else P(*batch, vocab)
             return dataclasses.replace(source, x=spec)
         case OneHot():
             return dataclasses.replace(source, label=P(*batch))

@@ -21,6 +21,7 @@ class Dense:
     x: Float[Array, "*batch v"]
 
     class_axis: ClassVar = {"x": -1}
+    shared: ClassVar[tuple[str, ...]] = ()  # names of what has no batch axes
 
     @property
     def num_classes(self) -> int:
@@ -46,6 +47,14 @@ class Dense:
 
 @pytree
 @dataclasses.dataclass(frozen=True)
+class OfClasses(Dense):
+    """One number for each class, the same for all rows."""
+
+    shared: ClassVar = ("x",)
+
+
+@pytree
+@dataclasses.dataclass(frozen=True)
 class OneHot:
     """The probabilities of labels, of which some mass is spread over all classes."""
 
@@ -56,6 +65,7 @@ class OneHot:
     dtype: DTypeLike = dataclasses.field(metadata={"static": True})
 
     class_axis: ClassVar = {}
+    shared: ClassVar = ()
     itemsize: ClassVar = 0  # of a cotangent, which it has not
 
     @property
@@ -94,6 +104,8 @@ class Linear:
     temperature: Float[Array, ""] | None = None
     softcap: float | None = dataclasses.field(default=None, metadata={"static": True})
     vocab_axis: int = dataclasses.field(default=1, metadata={"static": True})
+
+    shared: ClassVar = ("weight", "bias", "temperature")
 
     @property
     def class_axis(self) -> dict[str, int]:
