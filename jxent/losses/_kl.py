@@ -155,13 +155,14 @@ def _plain_kl(p, q):
 
 @num.with_derivatives_of(_plain_kl)
 def _textbook_kl(args, _):
-    # Where both rows sum to the same, the terms −tᵢ + qᵢ of Bregman's form add up to 0,
-    # and with them no term is negative, nor lost to the rounding of the others.
+    # Bregman's form has −tᵢ + qᵢ in each term, none of which is then negative, nor lost to
+    # the rounding of the others. It is this sum where both rows sum to the same.
     p, q = args
-    p_total, q_total = jnp.sum(p.probs(), axis=-1), jnp.sum(q.probs(), axis=-1)
-    rounding = (16 + math.log(q.data.shape[-1])) * float(jnp.finfo(p_total.dtype).eps)
-    alike = jnp.abs(p_total - q_total) <= rounding * jnp.abs(p_total)
-    return jnp.where(alike, measured(divergence, p, q), _plain_kl(p, q))
+    t, bregman = p.probs(), measured(divergence, p, q)
+    nats = jnp.sum(num.weigh(t, p.log_probs() - q.log_probs()), axis=-1)
+    rounding = (16 + math.log(t.shape[-1])) * float(jnp.finfo(t.dtype).eps)
+    alike = jnp.abs(bregman - nats) <= rounding * jnp.abs(jnp.sum(t, axis=-1))
+    return jnp.where(alike, bregman, nats)
 
 
 def _pair(log_q, t, axis, where, nothing, caller):
