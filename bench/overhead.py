@@ -22,7 +22,9 @@ from .timing import interleave
 HELP = "eager calls, compile time, import time"
 SHAPE = (8, 10)
 _OFF, _COMPILED = "jxent, checks off", "compiled"
-_PAUSE = 100e-6  # seconds of Python, in which XLA's threads go to sleep, as in eager code
+_PAUSE = (
+    100e-6  # seconds of Python, in which XLA's threads go to sleep, as in eager code
+)
 _IMPORTS = {
     "jxent, beyond jax": "jxent",
     "of which chex and jaxtyping": "chex, jaxtyping",

@@ -85,4 +85,6 @@ def _spread(p: _D, batch: tuple[int, ...]) -> _D:
 
 def _with_data(p: _D, data: Array) -> _D:
     field = dataclasses.fields(p)[0]  # pyright: ignore[reportArgumentType]
+    if getattr(p, field.name) is data:
+        return p
     return dataclasses.replace(p, **{field.name: data})  # pyright: ignore

@@ -266,9 +266,10 @@ def _check(x: Any, claim: Claim) -> None:
         x = indices(x)
     else:
         x = x if hasattr(x, "dtype") else jnp.asarray(x)
-        integer = jnp.issubdtype(x.dtype, jnp.integer)
-        fix = f"; did you mean Labels({name})?" if integer else ""
-        check_float(x, name=name, caller=caller, fix=fix)
+        if not jnp.issubdtype(x.dtype, jnp.floating):
+            integer = jnp.issubdtype(x.dtype, jnp.integer)
+            fix = f"; did you mean Labels({name})?" if integer else ""
+            check_float(x, name=name, caller=caller, fix=fix)
     if kind not in ELEMENTWISE:
         check_class_axis(x, name=name, caller=caller)
     how = _mode.value
