@@ -22,9 +22,7 @@ from .timing import interleave
 HELP = "eager calls, compile time, import time"
 SHAPE = (8, 10)
 _OFF, _COMPILED = "jxent, checks off", "compiled"
-_PAUSE = (
-    100e-6  # seconds of Python, in which XLA's threads go to sleep, as in eager code
-)
+_PAUSE = 100e-6  # seconds of Python, as there are in an eager call too
 _IMPORTS = {
     "jxent, beyond jax": "jxent",
     "of which chex and jaxtyping": "chex, jaxtyping",
@@ -126,9 +124,10 @@ def _seconds(program: str) -> float:
 
 
 _LEGEND = (
-    f"With arrays of {SHAPE[0]}×{SHAPE[1]}: a call in µs, eager and, last, compiled; then "
-    "the compiled mean and its gradient. Checks look at every value of an eager call, and "
-    "leave nothing in a compiled one."
+    f"With arrays of {SHAPE[0]}×{SHAPE[1]}: a call in µs, eager and, last, compiled, after "
+    f"{_PAUSE * 1e6:.0f} µs of Python, in which XLA's threads go to sleep; then the time "
+    "to compile the mean and its gradient. Checks look at every value of an eager call, "
+    "and leave nothing in a compiled one."
 )
 _CALLS = ("jxent", _OFF, "optax", "distrax", "jax", _COMPILED)
 

@@ -192,6 +192,22 @@ def test_many_projections_at_once(name):
     assert (got[1][0][0] == 0).all()  # the first one is not among those that count
 
 
+def test_eight_bits_do_not_lose_the_cotangents():
+    e4m3 = jnp.float8_e4m3fn
+    h, w = (jnp.asarray(rng.normal(size=s), e4m3) for s in ((4, 8), (8, 300)))
+    y = jnp.array([3, 299, 0, 7])
+    total = lambda q: 64 * jnp.sum(jxent.cross_entropy(Labels(y), q))
+    streamed = lambda h, w: total(LinearLogits(h, w, block_size=128))
+    dense = lambda h, w: total(Logits(h @ w))
+    wide = h.astype(jnp.float32), w.astype(jnp.float32)
+    value, slopes = jax.value_and_grad(streamed, (0, 1))(h, w)
+    np.testing.assert_allclose(value, dense(*wide), rtol=1e-6)
+    for got, truth in zip(slopes, jax.grad(dense, (0, 1))(*wide), strict=True):
+        assert got.dtype == e4m3
+        # Half a unit of the last of four binary digits, or of the smallest number.
+        np.testing.assert_allclose(got.astype(truth.dtype), truth, 2**-3.9, 2**-10)
+
+
 @pytest.mark.parametrize("name", ["smooth labels", "KL of both"])
 def test_export_for_three_platforms_with_two_gradients(name):
     f = of(MEASURES[name], streamed)

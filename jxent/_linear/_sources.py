@@ -122,7 +122,13 @@ class Linear:
     @property
     def itemsize(self) -> int:
         """Of a logit's cotangent, as it is multiplied, in bytes."""
-        return self.hidden.dtype.itemsize
+        return self._cotangent_dtype.itemsize
+
+    @property
+    def _cotangent_dtype(self):
+        # Eight bits are too few for p − t, which is small.
+        dtype = self.hidden.dtype
+        return dtype if dtype.itemsize > 1 else jnp.dtype(jnp.bfloat16)
 
     def tile(self, start, width) -> Float[Array, "*batch w"]:
         u, _, b = self._product(start, width)
@@ -156,12 +162,13 @@ class Linear:
             found = {"bias": db, "temperature": dt}
             # The products are of the operands' dtype here too, or they would be slow. And
             # without the barrier, each would make this anew of float32 logits, stored.
-            du = jax.lax.optimization_barrier(du.astype(self.hidden.dtype))
+            dtype = self._cotangent_dtype
+            du = jax.lax.optimization_barrier(du.astype(dtype))
             if "hidden" in names:
-                found["hidden"] = _dot(du, w, [-1], [self.vocab_axis])
+                found["hidden"] = _dot(du, w.astype(dtype), [-1], [self.vocab_axis])
             if "weight" in names:
-                rows = list(range(du.ndim - 1))
-                pair = (du, self.hidden) if self.vocab_axis == 0 else (self.hidden, du)
+                rows, hidden = list(range(du.ndim - 1)), self.hidden.astype(dtype)
+                pair = (du, hidden) if self.vocab_axis == 0 else (hidden, du)
                 found["weight"] = _dot(*pair, rows, rows, self.weight.dtype)
             return found
 
