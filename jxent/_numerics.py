@@ -257,11 +257,22 @@ def with_derivatives_of(plain: Callable[..., Any]) -> Callable[..., Any]:
         def function(args, hints):
             return fast(args, hints)
 
-        @function.defjvp
+        @functools.partial(function.defjvp, symbolic_zeros=True)
         def _(primals, tangents):
             value = function(*primals)
-            _, tangent = jax.jvp(plain, primals[0], tangents[0])
-            return value, tangent
+            args, tree = jax.tree.flatten(primals[0])
+            dots = {
+                i: dot
+                for i, dot in enumerate(jax.tree.leaves(tangents[0]))
+                if not isinstance(dot, SymbolicZero)
+            }
+
+            def of_moving(moving):
+                now = [moving.get(i, x) for i, x in enumerate(args)]
+                return plain(*jax.tree.unflatten(tree, now))
+
+            moving = {i: args[i] for i in dots}
+            return value, jax.jvp(of_moving, (moving,), (dots,))[1]
 
         return function
 
