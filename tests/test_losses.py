@@ -35,6 +35,16 @@ def lenient():
         yield
 
 
+def test_what_kl_masks_is_no_nan_on_the_way():
+    with jax.debug_nans(True):
+        log_q, t = jnp.full((2, 3), -1.0), jnp.full((2, 3), 0.3)
+        where = jnp.array([True, True, False])
+        value, slope = jax.value_and_grad(
+            lambda x: losses.kl_divergence(x, t, where=where).sum()
+        )(log_q)
+        assert np.isfinite(value) and np.isfinite(slope).all()
+
+
 def theirs(name):
     """optax's function of that name."""
 

@@ -202,6 +202,17 @@ def test_vmap_over_tokens_that_are_sharded(axis, nested):
     assert all(c.times == 1 for c in moved(text))  # of the weight's gradient too
 
 
+def test_vmap_over_tokens_on_a_mesh_that_splits_nothing():
+    mesh = mesh_of(AxisType.Explicit)
+    put = lambda x: jax.device_put(x, NamedSharding(mesh, P()))
+    y, w = rng.integers(0, V, (3, N)).astype("i4"), VALUES[1]
+    row = lambda h, w, y: cross_entropy(Labels(y), LinearLogits(h, w, block_size=SMALL))
+    total = lambda h, w, y: jnp.sum(jax.vmap(row, (0, None, 0))(h, w, y))
+    args = normal(3, N, D), w, y
+    program = jax.jit(jax.value_and_grad(total, (0, 1)))
+    close(program(*map(put, args)), program(*args))
+
+
 def test_shards_of_padding_alone_change_nothing():
     real = (
         13  # of 40 classes: a shard that is full, one that is not, and two of padding

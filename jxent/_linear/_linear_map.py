@@ -7,7 +7,6 @@ projection needs all three: its transpose has an order of loops, and dtypes, of 
 
 import functools
 from collections.abc import Callable, Sequence
-from operator import and_
 from typing import Any, NamedTuple, TypeVar
 
 import jax
@@ -126,7 +125,7 @@ def _transpose(y, *args, of, jaxpr):
 
 
 def _batch(args, axes, *, of, jaxpr):
-    n, is_mapped = of.num_fixed, [i is not None for i in axes]
+    n = of.num_fixed
     size, split = next(
         (a.shape[i], layout(a).spec[i])
         for a, i in zip(args, axes, strict=True)
@@ -136,7 +135,7 @@ def _batch(args, axes, *, of, jaxpr):
     def in_front(a, i):
         return _repeated(a, size, split) if i is None else jnp.moveaxis(a, i, 0)
 
-    if of.shared and any(is_mapped[:n]) and not any(map(and_, of.shared, is_mapped)):
+    if of.shared and _only_rows_are_mapped(args[:n], axes, size, of.shared):
         args = [
             a if common else in_front(a, i)
             for a, i, common in zip(args, axes, of.shared, strict=True)
@@ -151,6 +150,15 @@ def _batch(args, axes, *, of, jaxpr):
     back_of = lambda fixed, y: back(tuple(fixed), y)
     y = _bind(_Map(many, back_of, n, None), *args[:n], *x)
     return y, [0] * len(y)
+
+
+def _only_rows_are_mapped(fixed, axes, size, shared):
+    """Whether `vmap` is a batch axis more, and repeats nothing larger than it maps."""
+    if any(common and i is not None for i, common in zip(axes, shared, strict=True)):
+        return False
+    rows = [x for x in zip(fixed, axes, shared, strict=False) if not x[2]]
+    largest = max((a.size // size for a, i, _ in rows if i is not None), default=0)
+    return 0 < largest >= max((a.size for a, i, _ in rows if i is None), default=0)
 
 
 def _over_shards(of, split):

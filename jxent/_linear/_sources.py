@@ -215,7 +215,8 @@ def add_up(
             piece = piece.astype(array.dtype)
             if piece.shape != array.shape:
                 # Every class is in a tile, so that nothing has to be written beforehand.
-                whole = jax.lax.empty(array.shape, array.dtype)
+                to = jax.typeof(piece).sharding
+                whole = jax.lax.empty(array.shape, array.dtype, out_sharding=to)
                 whole = whole if total is None else total[name]
                 piece = jax.lax.dynamic_update_slice_in_dim(whole, piece, start, axis)
             result[name] = piece

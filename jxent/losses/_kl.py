@@ -159,7 +159,8 @@ def _textbook_kl(args, _):
     # the rounding of the others. It is this sum where both rows sum to the same.
     p, q = args
     t, bregman = p.probs(), measured(divergence, p, q)
-    nats = jnp.sum(num.weigh(t, p.log_probs() - q.log_probs()), axis=-1)
+    log_t, log_q = (jnp.where(t == 0, 0, x.log_probs()) for x in args)
+    nats = jnp.sum(t * (log_t - log_q), axis=-1)
     rounding = (16 + math.log(t.shape[-1])) * float(jnp.finfo(t.dtype).eps)
     alike = jnp.abs(bregman - nats) <= rounding * jnp.abs(jnp.sum(t, axis=-1))
     return jnp.where(alike, bregman, nats)
