@@ -6,7 +6,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.custom_derivatives import SymbolicZero
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Num
 
@@ -188,7 +187,7 @@ def _sums_jvp(of_chunk, primals, tangents):
     # ∂ Σ w ℓ = Σ ⟨∂(w ℓ)/∂x, ∂x⟩.  The slopes are made in the pass that makes the value,
     # while the logits of a chunk are there: reverse mode has but to scale them.
     params, chunks = primals
-    of_params, of_rows = map(_Moving, tangents)
+    of_params, of_rows = map(num.Moving, tangents)
     moving = of_params.pick(params)
 
     def step(chunk):
@@ -244,28 +243,6 @@ def _zeros(of_chunk: Callable[[Tree, Tree], Tree], params: Tree, chunks: Tree) -
 
 def _first(chunks: Tree) -> Tree:
     return jax.tree.map(lambda x: jax.lax.index_in_dim(x, 0, keepdims=False), chunks)
-
-
-class _Moving:
-    """Those leaves of a pytree that have a tangent."""
-
-    def __init__(self, tangents: Tree):
-        leaves = jax.tree.leaves(tangents)
-        self.moves = [not isinstance(dot, SymbolicZero) for dot in leaves]
-        self.dots = [
-            dot for dot, moves in zip(leaves, self.moves, strict=True) if moves
-        ]
-
-    def pick(self, tree: Tree) -> list[Array]:
-        leaves = jax.tree.leaves(tree)
-        return [x for x, moves in zip(leaves, self.moves, strict=True) if moves]
-
-    def put(self, moving: list[Array], tree: Tree) -> Tree:
-        """`tree` with these for the leaves that move."""
-        leaves, structure = jax.tree.flatten(tree)
-        new = iter(moving)
-        pairs = zip(leaves, self.moves, strict=True)
-        return structure.unflatten([next(new) if moves else x for x, moves in pairs])
 
 
 def _axes(tree: Tree) -> frozenset[str]:

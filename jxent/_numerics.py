@@ -245,6 +245,28 @@ def in_base(nats: Float[Array, "*batch"], base: float | None) -> Float[Array, "*
     return nats / math.log(base)
 
 
+class Moving:
+    """Those leaves of a pytree that have a tangent."""
+
+    def __init__(self, tangents: Any):
+        leaves = jax.tree.leaves(tangents)
+        self.moves = [not isinstance(dot, SymbolicZero) for dot in leaves]
+        self.dots = [
+            dot for dot, moves in zip(leaves, self.moves, strict=True) if moves
+        ]
+
+    def pick(self, tree: Any) -> list[Array]:
+        leaves = jax.tree.leaves(tree)
+        return [x for x, moves in zip(leaves, self.moves, strict=True) if moves]
+
+    def put(self, moving: list[Array], tree: Any) -> Any:
+        """`tree` with these for the leaves that move."""
+        leaves, structure = jax.tree.flatten(tree)
+        new = iter(moving)
+        pairs = zip(leaves, self.moves, strict=True)
+        return structure.unflatten([next(new) if moves else x for x, moves in pairs])
+
+
 def with_derivatives_of(plain: Callable[..., Any]) -> Callable[..., Any]:
     """Decorates `fast(args, hints)`: its own value, but the derivatives of `plain(*args)`.
 
@@ -260,19 +282,10 @@ def with_derivatives_of(plain: Callable[..., Any]) -> Callable[..., Any]:
         @functools.partial(function.defjvp, symbolic_zeros=True)
         def _(primals, tangents):
             value = function(*primals)
-            args, tree = jax.tree.flatten(primals[0])
-            dots = {
-                i: dot
-                for i, dot in enumerate(jax.tree.leaves(tangents[0]))
-                if not isinstance(dot, SymbolicZero)
-            }
-
-            def of_moving(moving):
-                now = [moving.get(i, x) for i, x in enumerate(args)]
-                return plain(*jax.tree.unflatten(tree, now))
-
-            moving = {i: args[i] for i in dots}
-            return value, jax.jvp(of_moving, (moving,), (dots,))[1]
+            moving = Moving(tangents[0])
+            at = lambda now: plain(*moving.put(now, primals[0]))
+            now = moving.pick(primals[0])
+            return value, jax.jvp(at, (now,), (moving.dots,))[1]
 
         return function
 

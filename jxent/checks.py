@@ -266,10 +266,9 @@ def _check(x: Any, claim: Claim) -> None:
         x = indices(x)
     else:
         x = x if hasattr(x, "dtype") else jnp.asarray(x)
-        if not jnp.issubdtype(x.dtype, jnp.floating):
-            integer = jnp.issubdtype(x.dtype, jnp.integer)
-            fix = f"; did you mean Labels({name})?" if integer else ""
-            check_float(x, name=name, caller=caller, fix=fix)
+        integer = jnp.issubdtype(x.dtype, jnp.integer)
+        fix = f"; did you mean Labels({name})?" if integer else ""
+        check_float(x, name=name, caller=caller, fix=fix)
     if kind not in ELEMENTWISE:
         check_class_axis(x, name=name, caller=caller)
     how = _mode.value

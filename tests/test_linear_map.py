@@ -195,6 +195,13 @@ def test_vmap_over_rows_twice_and_vmap_of_the_gradient():
     close(one_each, jnp.einsum("nmi,nmj->mnij", ct, tanh))
 
 
+def test_vmap_over_no_rows():
+    total = lambda w, h: jnp.sum(jax.vmap(rows_of, (None, 0, None, 0))(w, h, w, h))
+    of_shared, of_rows = jax.grad(total, (0, 1))(A, jnp.zeros((0, 4)))
+    assert of_rows.shape == (0, 4)
+    np.testing.assert_array_equal(of_shared, jnp.zeros_like(A))
+
+
 def test_vmap_of_the_transpose():
     back = lambda f: jax.vjp(lambda x, y: f(A, B, x, y), X, Y)[1]
     cts = jnp.stack([CT, -CT]), jnp.stack([B, jnp.sin(B)])

@@ -35,16 +35,6 @@ def lenient():
         yield
 
 
-def test_what_kl_masks_is_no_nan_on_the_way():
-    with jax.debug_nans(True):
-        log_q, t = jnp.full((2, 3), -1.0), jnp.full((2, 3), 0.3)
-        where = jnp.array([True, True, False])
-        value, slope = jax.value_and_grad(
-            lambda x: losses.kl_divergence(x, t, where=where).sum()
-        )(log_q)
-        assert np.isfinite(value) and np.isfinite(slope).all()
-
-
 def theirs(name):
     """optax's function of that name."""
 
@@ -838,6 +828,16 @@ def test_a_masked_element_does_not_leak(name, bad):
     np.testing.assert_array_equal(value, clean)
     for grad in pullback(jnp.ones(4)):
         assert np.isfinite(grad).all() and (grad[~where] == 0).all()
+
+
+def test_what_kl_masks_is_no_nan_on_the_way():
+    with jax.debug_nans(True):
+        log_q, t = jnp.full((2, 3), -1.0), jnp.full((2, 3), 0.3)
+        where = jnp.array([True, True, False])
+        value, slope = jax.value_and_grad(
+            lambda x: losses.kl_divergence(x, t, where=where).sum()
+        )(log_q)
+        assert np.isfinite(value) and np.isfinite(slope).all()
 
 
 def test_a_mask_of_rows_for_kl_has_its_axis():

@@ -10,7 +10,7 @@ from jax.sharding import PartitionSpec
 from test_transforms import A, close, each_measure, Y, Z
 
 import jxent
-from jxent import Labels, Logits, losses
+from jxent import kl_divergence, Labels, LinearLogits, Logits, losses, Probs
 from jxent._cross_entropy import _label_cross_entropy
 from jxent._entropy import _softmax_entropy
 
@@ -71,6 +71,15 @@ def test_vmap_over_tokens_needs_no_more_memory_than_batch_axes():
 
     one_by_one = jax.vmap(jax.vmap(loss, (0, None, 0, None)), (0, None, 0, None))
     assert memory(one_by_one) <= 1.05 * memory(loss)
+
+
+def test_vmap_over_tokens_does_not_repeat_what_they_share():
+    n, t, v = 8, 32, 8192
+    row = lambda p, h, w: kl_divergence(Probs(p), LinearLogits(h, w, block_size=512))
+    total = lambda *x: jnp.sum(jax.vmap(row, (None, 0, None))(*x))
+    shapes = [jax.ShapeDtypeStruct(s, "f4") for s in ((t, v), (n, t, 16), (16, v))]
+    program = jax.jit(jax.grad(total, (1, 2))).lower(*shapes).compile()
+    assert program.memory_analysis().temp_size_in_bytes < 4 * n * t * v
 
 
 @each_measure

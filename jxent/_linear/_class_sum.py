@@ -124,7 +124,7 @@ def _class_sum_jvp(statistic, axis_name, block, primals, tangents):
 
 
 def _shared(fixed, x):
-    """Which of these arrays have no batch axes."""
+    """Which of these arrays have no batch axes: the same trees, of bools."""
     flags = lambda source, names: {name: name in source.shared for name in names}
     none = functools.partial(jax.tree.map, lambda _: False)
     sources, rows, total = fixed

@@ -6,7 +6,8 @@ projection needs all three: its transpose has an order of loops, and dtypes, of 
 """
 
 import functools
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
 import jax
@@ -78,10 +79,12 @@ _linear_map.multiple_results = True
 class _Map(NamedTuple):
     """A linear map of flat arrays, the first `num_fixed` of which are fixed."""
 
-    apply: Callable[..., Sequence[Array]]
-    transpose: Callable[[Sequence[Array], Sequence[Array]], Sequence[Array]]
+    apply: Callable[..., list[Array]]
+    transpose: Callable[[list[Array], list[Array]], list[Array]]
     num_fixed: int
-    shared: tuple[bool, ...] | None
+    shared: (
+        tuple[bool, ...] | None
+    )  # None: what is fixed may have batch axes of its own
 
 
 def _bind(of, *args):
@@ -119,9 +122,8 @@ def _jvp(primals, tangents, *, of, jaxpr):
 
 
 def _transpose(y, *args, of, jaxpr):
-    y = [ad.instantiate_zeros(ct) for ct in y]
-    fixed = args[: of.num_fixed]
-    return [None] * of.num_fixed + list(of.transpose(fixed, y))
+    n, y = of.num_fixed, [ad.instantiate_zeros(ct) for ct in y]
+    return [None] * n + of.transpose(list(args[:n]), y)
 
 
 def _batch(args, axes, *, of, jaxpr):
@@ -135,7 +137,7 @@ def _batch(args, axes, *, of, jaxpr):
     def in_front(a, i):
         return _repeated(a, size, split) if i is None else jnp.moveaxis(a, i, 0)
 
-    if of.shared and _only_rows_are_mapped(args[:n], axes, size, of.shared):
+    if of.shared and _only_rows_are_mapped(of, args, axes):
         args = [
             a if common else in_front(a, i)
             for a, i, common in zip(args, axes, of.shared, strict=True)
@@ -144,36 +146,41 @@ def _batch(args, axes, *, of, jaxpr):
         return y, [0] * len(y)
 
     # All of x moves with the batch if any of it does: so does all of the transpose.
-    axes_fixed, x = tuple(axes[:n]), map(in_front, args[n:], axes[n:])
-    many = jax.vmap(of.apply, (*axes_fixed, *[0] * len(axes[n:])), axis_size=size)
+    axes_fixed, x = list(axes[:n]), list(map(in_front, args[n:], axes[n:]))
+    many = jax.vmap(of.apply, (*axes_fixed, *[0] * len(x)), axis_size=size)
     back = jax.vmap(of.transpose, (axes_fixed, 0), axis_size=size)
-    back_of = lambda fixed, y: back(tuple(fixed), y)
-    y = _bind(_Map(many, back_of, n, None), *args[:n], *x)
+    y = _bind(_Map(many, back, n, None), *args[:n], *x)
     return y, [0] * len(y)
 
 
-def _only_rows_are_mapped(fixed, axes, size, shared):
-    """Whether `vmap` is a batch axis more, and repeats nothing larger than it maps."""
-    if any(common and i is not None for i, common in zip(axes, shared, strict=True)):
-        return False
-    rows = [x for x in zip(fixed, axes, shared, strict=False) if not x[2]]
-    largest = max((a.size // size for a, i, _ in rows if i is not None), default=0)
-    return 0 < largest >= max((a.size for a, i, _ in rows if i is None), default=0)
+def _only_rows_are_mapped(of, args, axes):
+    """Whether nothing shared is mapped, and nothing fixed repeated that is larger.
+
+    Of a table that is the same for all rows, and was given to them as their own, `vmap`
+    would make one copy for each.
+    """
+    mapped, repeated = [0], [0]  # how large the rows' arrays are
+    for j, (a, i, common) in enumerate(zip(args, axes, of.shared, strict=True)):
+        if common and i is not None:
+            return False
+        if common or j >= of.num_fixed:
+            continue
+        if i is None:
+            repeated.append(a.size)
+        else:
+            mapped.append(math.prod(a.shape[:i] + a.shape[i + 1 :]))
+    return 0 < max(mapped) >= max(repeated)
 
 
 def _over_shards(of, split):
-    """The same map, of rows whose first axis is split as `split` says."""
+    """The same map, of rows whose first axis is split as `split` says: no more may come."""
     n, rows = of.num_fixed, PartitionSpec(split)
     specs = [PartitionSpec() if common else rows for common in of.shared]
-    apply = lambda *args: list(of.apply(*args))
-    back = lambda fixed, y: list(of.transpose(fixed, y))
-    over = functools.partial(
-        jax.shard_map, axis_names={split} if isinstance(split, str) else set(split)
-    )
-    apply = over(apply, in_specs=tuple(specs), out_specs=rows)
-    back = over(back, in_specs=(specs[:n], rows), out_specs=specs[n:])
-    back_of = lambda fixed, y: back(list(fixed), list(y))
-    return _Map(apply, back_of, n, None)
+    names = {split} if isinstance(split, str) else set(split)
+    over = functools.partial(jax.shard_map, axis_names=names)
+    apply = over(of.apply, in_specs=tuple(specs), out_specs=rows)
+    back = over(of.transpose, in_specs=(specs[:n], rows), out_specs=specs[n:])
+    return _Map(apply, back, n, None)
 
 
 def _repeated(a, size, split):

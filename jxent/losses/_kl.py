@@ -156,10 +156,11 @@ def _plain_kl(p, q):
 @num.with_derivatives_of(_plain_kl)
 def _textbook_kl(args, _):
     # Bregman's form has −tᵢ + qᵢ in each term, none of which is then negative, nor lost to
-    # the rounding of the others. It is this sum where both rows sum to the same.
+    # the rounding of the others. It is this sum where both rows sum to the same, for it
+    # differs by Σ qᵢ − Σ tᵢ.
     p, q = args
     t, bregman = p.probs(), measured(divergence, p, q)
-    log_t, log_q = (jnp.where(t == 0, 0, x.log_probs()) for x in args)
+    log_t, log_q = (jnp.where(t == 0, 0, x.log_probs()) for x in args)  # 0 · log 0 = 0
     nats = jnp.sum(t * (log_t - log_q), axis=-1)
     rounding = (16 + math.log(t.shape[-1])) * float(jnp.finfo(t.dtype).eps)
     alike = jnp.abs(bregman - nats) <= rounding * jnp.abs(jnp.sum(t, axis=-1))
