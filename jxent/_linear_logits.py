@@ -41,7 +41,7 @@ class LinearLogits(Density):
         may be sharded over them; for classes put `jax.sharding.explicit_axes` around it.
       block_size: How many classes to take at once. By default as many as make 16 MiB of
         float32 logits, from 512 to 4096; in the backward pass 20 MiB of cotangents in the
-        dtype of `hidden`, from 512 to 1536.
+        dtype of `hidden` (bfloat16 if that has 8 bits), from 512 to 1536.
 
     Raises:
       TypeError, ValueError: Where it is used, if dtypes or shapes do not fit; and if what
