@@ -124,6 +124,12 @@ def run(argv: Sequence[str] | None) -> None:
         print(f"\nThe training curve is in {options.plot}", flush=True)
 
 
+def interrupted(signum: int, frame: object) -> NoReturn:
+    """Ends at once: an exception could surface inside a callback, as a traceback."""
+    os.write(2, b"\ninterrupted\n" if sys.stdout.isatty() else b"interrupted\n")
+    os._exit(130)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the job; the exit status is 0, or 2 for input that it cannot use."""
     for stream in (sys.stdout, sys.stderr):
@@ -138,6 +144,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, interrupted)
     if hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends the job quietly
     sys.exit(main())

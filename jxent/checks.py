@@ -35,8 +35,8 @@ from jax.core import Tracer
 from jax.experimental import checkify
 from jax.typing import ArrayLike
 
-from ._flaws import Claim, ELEMENTWISE, holds, Report, report
-from ._static import (
+from ._core.domains import Claim, ELEMENTWISE, holds, Report, report
+from ._core.shapes import (
     check_class_axis,
     check_float,
     check_labels_dtype,

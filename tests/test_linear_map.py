@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jxent._linear._linear_map import linear_map, mapped_together
+from jxent._kernels.streamed.linear_map import linear_map, mapped_together
 
 pytestmark = pytest.mark.usefixtures("hasty_compiler")
 rng = np.random.default_rng(0)

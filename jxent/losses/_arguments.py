@@ -8,7 +8,8 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Num, Shaped
 
-from .. import _numerics as num, checks
+from .. import checks
+from .._core import arithmetic as num
 
 Axis: TypeAlias = int | tuple[int, ...] | None
 FloatLike: TypeAlias = Float[ArrayLike, "..."]

@@ -7,13 +7,15 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
-from .. import _mesh as mesh, _numerics as num, _streamed as streamed, checks
-from .._cross_entropy import cross_entropy
-from .._distributions import Labels, Logits
-from .._divergence import js_divergence, kl_divergence
-from .._linear import ToldOf
-from .._linear_logits import LinearLogits
-from .._static import indices
+from .. import checks
+from .._core import arithmetic as num, meshes as mesh
+from .._core.shapes import indices
+from .._distributions.discrete import Labels, Logits
+from .._distributions.projection import LinearLogits
+from .._kernels.streamed import ToldOf
+from .._measures import streamed
+from .._measures.cross_entropy import cross_entropy
+from .._measures.divergence import js_divergence, kl_divergence
 from ._arguments import at_temperature, both, demand, Where
 from ._rows import measured
 from ._softmax import softmax_cross_entropy_with_integer_labels

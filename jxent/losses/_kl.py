@@ -7,11 +7,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .. import _numerics as num, checks
-from .._cross_entropy import cross_entropy
-from .._distributions import LogProbs, Probs
-from .._divergence import kl_divergence as divergence
-from .._entropy import entropy
+from .. import checks
+from .._core import arithmetic as num, autodiff as ad
+from .._distributions.discrete import LogProbs, Probs
+from .._measures.cross_entropy import cross_entropy
+from .._measures.divergence import kl_divergence as divergence
+from .._measures.entropy import entropy
 from ._arguments import (
     as_where,
     axes_from_the_end,
@@ -155,7 +156,7 @@ def _plain_kl(p, q):
     return measured(cross_entropy, p, q) - measured(entropy, p)
 
 
-@num.with_derivatives_of(_plain_kl)
+@ad.with_derivatives_of(_plain_kl)
 def _textbook_kl(args, _):
     # Bregman's form has −tᵢ + qᵢ in each term, none of which is then negative, nor lost to
     # the rounding of the others. It is this sum where both rows sum to the same, for it

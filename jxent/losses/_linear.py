@@ -8,10 +8,11 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
-from .. import _numerics as num, _streamed as streamed
-from .._linear import ChoiceOf, LeaderOf, MomentOf, SpreadOf, WeightOf
-from .._linear_logits import LinearLogits
-from .._reduce import Mean
+from .._core import arithmetic as num
+from .._core.means import Mean
+from .._distributions.projection import LinearLogits
+from .._kernels.streamed import ChoiceOf, LeaderOf, MomentOf, SpreadOf, WeightOf
+from .._measures import streamed
 from ._arguments import both, demand_number, smoothing, spread, Where
 from ._rows import ClassWeights
 from ._tokens import cooler, rows_where, tokens_of, without_rows

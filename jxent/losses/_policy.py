@@ -6,10 +6,12 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
-from .. import _numerics as num, _streamed as streamed, checks
-from .._entropy import entropy
-from .._linear import ChoiceOf, SpreadOf
-from .._linear_logits import LinearLogits
+from .. import checks
+from .._core import arithmetic as num
+from .._distributions.projection import LinearLogits
+from .._kernels.streamed import ChoiceOf, SpreadOf
+from .._measures import streamed
+from .._measures.entropy import entropy
 from ._arguments import as_where, spread, Where
 from ._rows import expected, measured, rows_of
 from ._tokens import cooler, tokens_of, without_rows

@@ -8,10 +8,12 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
-from .. import _mesh as mesh, _numerics as num, _softmax as sm, checks
-from .._cross_entropy import cross_entropy
-from .._distributions import Labels, Logits, Probs
-from .._static import indices
+from .. import checks
+from .._core import arithmetic as num, meshes as mesh
+from .._core.shapes import indices
+from .._distributions.discrete import Labels, Logits, Probs
+from .._kernels import softmax as sm
+from .._measures.cross_entropy import cross_entropy
 from ._arguments import (
     at_temperature,
     axes_from_the_end,

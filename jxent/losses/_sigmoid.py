@@ -5,9 +5,10 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from .. import _numerics as num, checks
-from .._cross_entropy import cross_entropy
-from .._distributions import BinaryLogits, BinaryProbs
+from .. import checks
+from .._core import arithmetic as num
+from .._distributions.binary import BinaryLogits, BinaryProbs
+from .._measures.cross_entropy import cross_entropy
 from ._arguments import (
     as_where,
     check_predictions,

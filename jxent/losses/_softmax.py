@@ -6,7 +6,8 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
-from .. import _numerics as num, checks
+from .. import checks
+from .._core import arithmetic as num
 from ._arguments import (
     as_where,
     axes_from_the_end,

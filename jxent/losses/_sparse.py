@@ -9,7 +9,9 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
-from .. import _mesh as mesh, _numerics as num, _softmax as sm, checks
+from .. import checks
+from .._core import arithmetic as num, meshes as mesh
+from .._kernels import softmax as sm
 from ._arguments import common_batch, FloatLike, TargetLike, Where
 from ._rows import rows_of
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from .. import _numerics as num
+from .._core import arithmetic as num
 from ._arguments import Axis, demand_number, FloatLike, TargetLike, Where
 from ._rows import ClassWeights, expected, rows_of
 

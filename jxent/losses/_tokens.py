@@ -6,9 +6,10 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, Shaped
 
-from .. import _numerics as num, checks
-from .._linear_logits import LinearLogits
-from .._static import indices
+from .. import checks
+from .._core import arithmetic as num
+from .._core.shapes import indices
+from .._distributions.projection import LinearLogits
 from ._arguments import as_where, both, demand_number, spread, Where
 
 

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ._mesh import AxisName
+from ..._core.meshes import AxisName
 
 
 class LogSum(NamedTuple):

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from ._distributions import Density
-from ._mesh import all_classes, AxisName
-from ._pytree import pytree, static
-from ._static import check_float
+from .._core.meshes import all_classes, AxisName
+from .._core.pytrees import pytree, static
+from .._core.shapes import check_float
+from .base import Density
 
 
 @final

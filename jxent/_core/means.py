@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, DTypeLike, Float, Num
 
-from . import _numerics as num
-from ._pytree import pytree
+from . import arithmetic as num
+from .pytrees import pytree
 
 
 @final

@@ -6,7 +6,8 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from . import _numerics as num, _softmax as sm
+from .._core import arithmetic as num, autodiff as ad
+from . import softmax as sm
 
 
 class Tilt(NamedTuple):
@@ -67,7 +68,7 @@ def _softmaxes_plainly(a, b):
     return p, q, q - p
 
 
-@num.with_derivatives_of(_softmaxes_plainly)
+@ad.with_derivatives_of(_softmaxes_plainly)
 def softmaxes(args, tilt):
     """p = softmax(a), q = softmax(b), and q − p with its digits where they are near."""
     a, b = args

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Num
 
-from ._pytree import pytree
+from .pytrees import pytree
 
 ELEMENTWISE = ("labels", "binary_probs", "binary_logits")  # without a class axis
 _NONE = 2**31 - 1  # no such index

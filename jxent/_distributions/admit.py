@@ -11,8 +11,11 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from . import _static as facts, checks
-from ._distributions import Binary, Density, Distribution, Labels, Probs
+from .. import checks
+from .._core import shapes as facts
+from .base import Density, Distribution
+from .binary import Binary
+from .discrete import Labels, Probs
 
 DensityLike: TypeAlias = Density | Float[ArrayLike, "*batch k"]
 DistributionLike: TypeAlias = Distribution | DensityLike

@@ -16,11 +16,11 @@ import numpy as np
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Int
 
-from .._mesh import AxisName
-from ._linear_map import linear_map, mapped_together
-from ._shards import over_shards, split_of
-from ._sources import add_up, arrays_of, like, Source
-from ._tiles import fold, width_backward, width_forward
+from ..._core.meshes import AxisName
+from .linear_map import linear_map, mapped_together
+from .shards import over_shards, split_of
+from .sources import add_up, arrays_of, like, Source
+from .tiles import fold, width_backward, width_forward
 
 _S = TypeVar("_S")
 Rows = dict[str, Array]

@@ -17,7 +17,7 @@ from jax.interpreters import ad, batching, mlir
 from jax.sharding import PartitionSpec
 from jaxtyping import Array
 
-from .._mesh import layout
+from ..._core.meshes import layout
 
 _X = TypeVar("_X")
 _Y = TypeVar("_Y")

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from . import _numerics as num
+from .._core import arithmetic as num, autodiff as ad
 
 # Probabilities against probabilities.
 
@@ -32,10 +32,10 @@ def _bregman_jvp(primals, tangents):
     value = bregman(p, q, d)
     along_p = p_dot, lambda p_dot: log_ratio((p, q), d) * p_dot
     along_q = q_dot, lambda q_dot: num.quotient(d, q) * q_dot
-    return value, num.tangent_of(value, along_p, along_q)
+    return value, ad.tangent_of(value, along_p, along_q)
 
 
-@num.with_derivatives_of(lambda p, q: num.log(p) - num.log(q))
+@ad.with_derivatives_of(lambda p, q: num.log(p) - num.log(q))
 def log_ratio(args, d):
     p, q = args
     s = _relative(p, q, d)
@@ -71,7 +71,7 @@ def _skewed_jvp(w, primals, tangents):
     value = skewed(w, p, q, d)
     along_p = p_dot, lambda p_dot: by_p * p_dot
     along_q = q_dot, lambda q_dot: by_q * q_dot
-    return value, num.tangent_of(value, along_p, along_q)
+    return value, ad.tangent_of(value, along_p, along_q)
 
 
 # Probabilities against log-probabilities, and whatever else is mixed.
@@ -100,7 +100,7 @@ def _log_bregman_jvp(primals, tangents):
     d = num.rise(p, jnp.exp(log_q), t)
     along_p = p_dot, lambda p_dot: -t * p_dot
     along_q = log_q_dot, lambda log_q_dot: d * log_q_dot
-    return value, num.tangent_of(value, along_p, along_q)
+    return value, ad.tangent_of(value, along_p, along_q)
 
 
 def _near(t, log_q):

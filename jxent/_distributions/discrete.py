@@ -1,72 +1,19 @@
-"""What the numbers mean: probabilities, logits, labels.
+"""Classes: probabilities, log-probabilities, logits, labels."""
 
-Two abstract bases say what a distribution can be. A `Distribution` may be the truth p. A
-`Density` has a probability and its logarithm for every class, and so may be the model q
-too.
-"""
-
-import abc
 import dataclasses
-from typing import Any, final, Literal
+from typing import Any, final
 
-import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
-from . import _numerics as num, _softmax as sm, _static as facts, checks
-from ._mesh import all_classes, AxisName
-from ._pytree import pytree, static
-
-
-class Distribution(abc.ABC):
-    """One distribution per row; may be the truth p."""
-
-    axis_name: AxisName | None = None  # of a `shard_map`, over which the classes are
-
-    @property
-    @abc.abstractmethod
-    def data(self) -> Array:
-        """The array that carries the batch axes."""
-
-    @property
-    @abc.abstractmethod
-    def num_classes(self) -> int | None:
-        """How many classes there are, or None where only the partner knows."""
-
-    @property
-    @abc.abstractmethod
-    def batch(self) -> tuple[int, ...]:
-        """The shape of `data` without its class axis, if it has one."""
-
-    @abc.abstractmethod
-    def check(self, name: str, caller: str) -> None:
-        """Raises if this is not a distribution; the values as the mode says."""
-
-    @abc.abstractmethod
-    def among(self, partner: "Density") -> "Density":
-        """The same distribution as a density, over the partner's classes."""
-
-
-class Density(Distribution):
-    """A distribution that has a probability for every class; may be the model q."""
-
-    @property
-    def num_classes(self) -> int:
-        return all_classes(self.data.shape[-1], self.axis_name)
-
-    @property
-    def batch(self) -> tuple[int, ...]:
-        return self.data.shape[:-1]
-
-    def among(self, partner: "Density") -> "Density":
-        return self
-
-    @abc.abstractmethod
-    def probs(self) -> Float[Array, "*batch k"]: ...
-
-    @abc.abstractmethod
-    def log_probs(self) -> Float[Array, "*batch k"]: ...
+from .. import checks
+from .._core import arithmetic as num, shapes as facts
+from .._core.meshes import AxisName
+from .._core.pytrees import pytree, static
+from .._kernels import softmax as sm
+from .base import as_array, Density, Distribution
+from .binary import Binary, BinaryProbs
 
 
 @final
@@ -91,7 +38,7 @@ class Probs(Density):
 
     @property
     def data(self) -> Array:
-        return _array(self.p)
+        return as_array(self.p)
 
     def check(self, name: str, caller: str) -> None:
         _check(self, self.p, checks.assert_simplex, name, caller)
@@ -128,7 +75,7 @@ class LogProbs(Density):
 
     @property
     def data(self) -> Array:
-        return _array(self.log_p)
+        return as_array(self.log_p)
 
     def check(self, name: str, caller: str) -> None:
         _check(self, self.log_p, checks.assert_log_simplex, name, caller)
@@ -168,7 +115,7 @@ class Logits(Density):
 
     @property
     def data(self) -> Array:
-        return _array(self.z)
+        return as_array(self.z)
 
     def check(self, name: str, caller: str) -> None:
         _check(self, self.z, checks.assert_logits, name, caller)
@@ -248,107 +195,7 @@ class Labels(Distribution):
         return Probs(jnp.where(label, hot, cold) * valid[..., None])
 
 
-@final
-@pytree
-@dataclasses.dataclass(frozen=True)
-class BinaryProbs(Density):
-    """The probability of one event, in [0, 1]. Elementwise: there is no class axis.
-
-    As the truth p of a cross-entropy these are the targets, 0, 1 or anything between.
-
-    Example:
-      >>> import jax.numpy as jnp
-      >>> import jxent
-      >>> p = jnp.array([0.0, 0.25, 0.5])
-      >>> print(jxent.entropy(jxent.BinaryProbs(p), base=2))
-      [0.        0.81127... 1.       ]
-
-    See also: `checks.assert_binary_probs`, which the measures apply.
-    """
-
-    p: Float[ArrayLike, "*batch"]
-
-    @property
-    def data(self) -> Array:
-        return _array(self.p)
-
-    @property
-    def num_classes(self) -> Literal[2]:
-        return 2
-
-    @property
-    def batch(self) -> tuple[int, ...]:
-        return self.data.shape
-
-    def check(self, name: str, caller: str) -> None:
-        checks.assert_binary_probs(self.p, name=name, caller=caller)
-
-    def probs(self) -> Float[Array, "*batch 2"]:
-        p = num.at_least_float32(self.data)
-        return jnp.stack([1 - p, p], axis=-1)
-
-    def log_probs(self) -> Float[Array, "*batch 2"]:
-        p = num.at_least_float32(self.data)
-        return jnp.stack([num.log1m(p), num.log(p)], axis=-1)
-
-
-@final
-@pytree
-@dataclasses.dataclass(frozen=True)
-class BinaryLogits(Density):
-    """The logit of one event. Elementwise: there is no class axis.
-
-        p = 1 / (1 + exp(−x)),   x = log(p / (1 − p))
-
-    Example:
-      >>> import jax.numpy as jnp
-      >>> import jxent
-      >>> x, target = jnp.array([0.0, 3.0, -3.0]), jnp.array([1.0, 1.0, 0.5])
-      >>> print(jxent.cross_entropy(jxent.BinaryProbs(target), jxent.BinaryLogits(x)))
-      [0.6931472  0.04858735 1.5485873 ]
-
-    See also: `checks.assert_binary_logits`, which the measures apply.
-    """
-
-    x: Float[ArrayLike, "*batch"]
-
-    @property
-    def data(self) -> Array:
-        return _array(self.x)
-
-    @property
-    def num_classes(self) -> Literal[2]:
-        return 2
-
-    @property
-    def batch(self) -> tuple[int, ...]:
-        return self.data.shape
-
-    def check(self, name: str, caller: str) -> None:
-        checks.assert_binary_logits(self.x, name=name, caller=caller)
-
-    def two_class(self) -> Float[Array, "*batch 2"]:
-        """The logits of the two classes."""
-        # The larger one is 0, so that an infinite x is no infinite difference.
-        x = self.data
-        return jnp.stack([jnp.where(x > 0, -x, 0), jnp.where(x > 0, 0, x)], axis=-1)
-
-    def probs(self) -> Float[Array, "*batch 2"]:
-        yes, no = num.sigmoids(num.at_least_float32(self.data))
-        return jnp.stack([no, yes], axis=-1)
-
-    def log_probs(self) -> Float[Array, "*batch 2"]:
-        return sm.log_softmax(num.at_least_float32(self.two_class()))
-
-
-Binary = (BinaryProbs, BinaryLogits)  # no class axis, two classes: elementwise
-
-
 def _check(p: Density, x: ArrayLike, values: Any, name: str, caller: str) -> None:
     if p.axis_name is not None:  # one shard of a distribution is none
         values = facts.check_float
     values(x, name=name, caller=caller)
-
-
-def _array(x: ArrayLike) -> Array:
-    return x if isinstance(x, jax.Array) else jnp.asarray(x)

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Num
 
-from . import _numerics as num
-from ._reduce import counts, Mean
+from .._core import arithmetic as num, autodiff as ad
+from .._core.means import counts, Mean
 
 Tree = Any
 
@@ -187,7 +187,7 @@ def _sums_jvp(of_chunk, primals, tangents):
     # ∂ Σ w ℓ = Σ ⟨∂(w ℓ)/∂x, ∂x⟩.  The slopes are made in the pass that makes the value,
     # while the logits of a chunk are there: reverse mode has but to scale them.
     params, chunks = primals
-    of_params, of_rows = map(num.Moving, tangents)
+    of_params, of_rows = map(ad.Moving, tangents)
     moving = of_params.pick(params)
 
     def step(chunk):

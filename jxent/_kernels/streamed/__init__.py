@@ -1,19 +1,19 @@
 """Softmax of hidden · weight, streamed: arrays in, arrays out.
 
 A measure of such a softmax is a function of a few sums over its classes. `class_sum` adds
-them up over tiles of the vocabulary (`_tiles`), each made from its sources (`_sources`) as
-a statistic says (`_statistics`). Its derivative is a linear map whose transpose is another
-loop over the same tiles (`_linear_map`).
+them up over tiles of the vocabulary (`tiles`), each made from its sources (`sources`) as
+a statistic says (`statistics`). Its derivative is a linear map whose transpose is another
+loop over the same tiles (`linear_map`).
 """
 
-from ._class_sum import class_sum as class_sum
-from ._sources import (
+from .class_sum import class_sum as class_sum
+from .sources import (
     Dense as Dense,
     Linear as Linear,
     OfClasses as OfClasses,
     OneHot as OneHot,
 )
-from ._statistics import (
+from .statistics import (
     ChoiceOf as ChoiceOf,
     LeaderOf as LeaderOf,
     LogSumsOf as LogSumsOf,

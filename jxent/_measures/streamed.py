@@ -7,9 +7,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from . import _numerics as num
-from ._distributions import Density, Distribution, Labels, Logits, LogProbs
-from ._linear import (
+from .._core import arithmetic as num
+from .._distributions.base import Density, Distribution
+from .._distributions.discrete import Labels, Logits, LogProbs
+from .._distributions.projection import LinearLogits
+from .._kernels.streamed import (
     ChoiceOf,
     class_sum,
     Dense,
@@ -22,8 +24,7 @@ from ._linear import (
     SpreadOf,
     Together,
 )
-from ._linear_logits import LinearLogits
-from ._terms import log_bregman, skewed
+from .._kernels.terms import log_bregman, skewed
 
 
 def takes(*distributions: Distribution) -> bool:

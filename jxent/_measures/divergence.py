@@ -6,20 +6,16 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from . import _numerics as num, _softmax as sm, _streamed as streamed
-from ._arguments import admit_pair, DensityLike, DistributionLike
-from ._cross_entropy import mean_code_length
-from ._distributions import (
-    BinaryLogits,
-    BinaryProbs,
-    Density,
-    Distribution,
-    Labels,
-    Logits,
-    Probs,
-)
-from ._terms import bregman, log_bregman, skewed
-from ._tilt import difference, excess, softmaxes, tilt
+from .._core import arithmetic as num
+from .._distributions.admit import admit_pair, DensityLike, DistributionLike
+from .._distributions.base import Density, Distribution
+from .._distributions.binary import BinaryLogits, BinaryProbs
+from .._distributions.discrete import Labels, Logits, Probs
+from .._kernels.kl import softmax_kl
+from .._kernels.terms import bregman, log_bregman, skewed
+from .._kernels.tilt import softmaxes, tilt
+from . import streamed
+from .cross_entropy import mean_code_length
 
 
 def kl_divergence(
@@ -91,9 +87,9 @@ def _kl_divergence(p: Distribution, q: Density) -> Float[Array, "*batch"]:
         case BinaryProbs(), BinaryProbs():
             return _of_both_events(bregman, p, q)
         case Logits(), Logits():
-            return _softmax_kl(p.data, q.data)
+            return softmax_kl(p.data, q.data)
         case BinaryLogits(), BinaryLogits():
-            return _softmax_kl(p.two_class(), q.two_class())
+            return softmax_kl(p.two_class(), q.two_class())
     terms = log_bregman(*num.widen(p.probs(), p.log_probs(), q.log_probs()))
     return jnp.sum(terms, axis=-1)
 
@@ -185,45 +181,3 @@ def _of_both_events(term, p: BinaryProbs, q: BinaryProbs) -> Float[Array, "*batc
 def _softmaxes(a, b) -> tuple[Array, Array, Array]:
     a, b = num.widen(a, b)
     return softmaxes((a, b), tilt(*jax.lax.stop_gradient((a, b))))
-
-
-# Logits against logits.
-
-
-@jax.custom_jvp
-def _softmax_kl(
-    a: Float[Array, "*batch k"], b: Float[Array, "*batch k"]
-) -> Float[Array, "*batch"]:
-    return tilt(*num.widen(a, b)).kl[..., 0]
-
-
-@functools.partial(_softmax_kl.defjvp, symbolic_zeros=True)
-def _softmax_kl_jvp(primals, tangents):
-    # KL = log Σ exp(bⱼ) − log Σ exp(aⱼ) − Σ pⱼ (bⱼ − aⱼ),  hence
-    # ∂KL/∂aᵢ = −pᵢ eᵢ  and  ∂KL/∂bᵢ = qᵢ − pᵢ = pᵢ (exp(eᵢ − KL) − 1).
-    (a, b), (a_dot, b_dot) = primals, tangents
-    hints = tilt(*num.widen(*jax.lax.stop_gradient(primals)))
-    along_a = a_dot, lambda a_dot: num.along(a_dot, _slope_by_a, a, b, hints)
-    along_b = b_dot, lambda b_dot: num.along(b_dot, difference, a, b, hints)
-    nats = _softmax_kl(a, b)
-    return nats, num.tangent_of(nats, along_a, along_b)
-
-
-def _slope_by_a(a, b, hints):
-    return _slope_by_a_at(num.widen(a, b), hints)
-
-
-def _slope_by_a_plainly(a, b):
-    shared = (a > -jnp.inf) & (b > -jnp.inf)
-    # Centred before they are subtracted, which keeps the digits of far-apart offsets.
-    p, lead = sm.softmax(a), sm.leader(a)
-    centred_a, centred_b = (sm.centre(jnp.where(shared, z, 0), lead) for z in (a, b))
-    d = centred_b - centred_a
-    return -p * (d - jnp.sum(p * d, axis=-1, keepdims=True))
-
-
-@num.with_derivatives_of(_slope_by_a_plainly)
-def _slope_by_a_at(args, hints):
-    a, b = args
-    p = num.exp_of_difference(a, hints.a0) / hints.a_mass
-    return -num.weigh(p, excess(a, b, hints))

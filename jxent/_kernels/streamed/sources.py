@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float, Int
 
-from .. import _numerics as num
-from .._mesh import AxisName
-from .._pytree import pytree
+from ..._core import arithmetic as num
+from ..._core.meshes import AxisName
+from ..._core.pytrees import pytree
 
 
 @pytree

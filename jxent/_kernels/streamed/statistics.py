@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from .. import _numerics as num, _online as online
-from .._online import LogSum
+from ..._core import arithmetic as num
+from . import log_sum as online
+from .log_sum import LogSum
 
 FIXED: Any = None  # the term of what has no derivative
 

@@ -15,8 +15,8 @@ import jax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
 from jaxtyping import Array
 
-from .._mesh import AxisName, layout
-from ._sources import Dense, Linear, OneHot, Source
+from ..._core.meshes import AxisName, layout
+from .sources import Dense, Linear, OneHot, Source
 
 _S = TypeVar("_S")
 Rows = dict[str, Array]

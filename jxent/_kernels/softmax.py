@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from . import _numerics as num
+from .._core import arithmetic as num
 
 
 class Rest(NamedTuple):

@@ -1,0 +1,1 @@
+"""Arithmetic, rules for derivatives, shapes, pytrees, meshes: nothing of distributions."""

@@ -1,0 +1,1 @@
+"""What numbers mean, and how two distributions meet in a measure."""

@@ -1,0 +1,69 @@
+"""What the numbers mean: probabilities, logits, labels.
+
+Two abstract bases say what a distribution can be. A `Distribution` may be the truth p. A
+`Density` has a probability and its logarithm for every class, and so may be the model q
+too.
+"""
+
+import abc
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float
+
+from .._core.meshes import all_classes, AxisName
+
+
+class Distribution(abc.ABC):
+    """One distribution per row; may be the truth p."""
+
+    axis_name: AxisName | None = None  # of a `shard_map`, over which the classes are
+
+    @property
+    @abc.abstractmethod
+    def data(self) -> Array:
+        """The array that carries the batch axes."""
+
+    @property
+    @abc.abstractmethod
+    def num_classes(self) -> int | None:
+        """How many classes there are, or None where only the partner knows."""
+
+    @property
+    @abc.abstractmethod
+    def batch(self) -> tuple[int, ...]:
+        """The shape of `data` without its class axis, if it has one."""
+
+    @abc.abstractmethod
+    def check(self, name: str, caller: str) -> None:
+        """Raises if this is not a distribution; the values as the mode says."""
+
+    @abc.abstractmethod
+    def among(self, partner: "Density") -> "Density":
+        """The same distribution as a density, over the partner's classes."""
+
+
+class Density(Distribution):
+    """A distribution that has a probability for every class; may be the model q."""
+
+    @property
+    def num_classes(self) -> int:
+        return all_classes(self.data.shape[-1], self.axis_name)
+
+    @property
+    def batch(self) -> tuple[int, ...]:
+        return self.data.shape[:-1]
+
+    def among(self, partner: "Density") -> "Density":
+        return self
+
+    @abc.abstractmethod
+    def probs(self) -> Float[Array, "*batch k"]: ...
+
+    @abc.abstractmethod
+    def log_probs(self) -> Float[Array, "*batch k"]: ...
+
+
+def as_array(x: ArrayLike) -> Array:
+    return x if isinstance(x, jax.Array) else jnp.asarray(x)

@@ -1,0 +1,58 @@
+"""The entropy of probabilities, and of a softmax."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from .._core import arithmetic as num, autodiff as ad
+from . import softmax as sm
+
+
+@jax.custom_jvp
+def surprise(p: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    return num.weigh(p, -jnp.log(p))
+
+
+@surprise.defjvp
+def _surprise_jvp(primals, tangents):
+    # ∂(−p log p) = −1 − log p, infinite at p = 0; tiny stands in for 0.
+    (p,), (p_dot,) = primals, tangents
+    return surprise(p), (-1 - num.log(jnp.maximum(p, num.tiny(p.dtype)))) * p_dot
+
+
+@jax.custom_jvp
+def softmax_entropy(z: Float[Array, "*batch k"]) -> Float[Array, "*batch"]:
+    return _softmax_value(num.at_least_float32(z))[0]
+
+
+@softmax_entropy.defjvp
+def _softmax_entropy_jvp(primals, tangents):
+    # With p = softmax(z):  ∂pⱼ/∂zᵢ = pⱼ (δᵢⱼ − pᵢ),  hence  ∂H/∂zᵢ = −pᵢ (log pᵢ + H).
+    (z,), (z_dot,) = primals, tangents
+    _, hints = _softmax_value(num.at_least_float32(jax.lax.stop_gradient(z)))
+    return softmax_entropy(z), ad.along(z_dot, _softmax_slope, z, hints)
+
+
+def _softmax_value(z):
+    # H = −log p_top + Σ pᵢ (top − zᵢ): no term is negative, so no digit is lost.
+    # The factor comes after the sum, since exp(−88) underflows, but 88 times it does not.
+    part = sm.partition(z)
+    terms = num.weigh(sm.below_top(z, part), part.top - z)
+    spread = part.scale * jnp.sum(terms, axis=-1, keepdims=True)
+    return (part.surprise + spread)[..., 0], (part, spread)
+
+
+def _softmax_slope(z, hints):
+    return _softmax_slope_at((num.at_least_float32(z),), hints)
+
+
+def _softmax_slope_plainly(z):
+    h = softmax_entropy(z)[..., None]
+    return -num.weigh(sm.softmax(z), sm.log_softmax(z) + h)
+
+
+@ad.with_derivatives_of(_softmax_slope_plainly)
+def _softmax_slope_at(args, hints):
+    # log pᵢ + H = (zᵢ − top) + Σ pⱼ (top − zⱼ), which is small near the uniform softmax.
+    (z,), (part, spread) = args, hints
+    return -num.weigh(sm.probabilities(z, part), (z - part.top) + spread)

@@ -1,0 +1,50 @@
+"""KL divergence of one softmax from another."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from .._core import arithmetic as num, autodiff as ad
+from . import softmax as sm
+from .tilt import difference, excess, tilt
+
+
+@jax.custom_jvp
+def softmax_kl(
+    a: Float[Array, "*batch k"], b: Float[Array, "*batch k"]
+) -> Float[Array, "*batch"]:
+    return tilt(*num.widen(a, b)).kl[..., 0]
+
+
+@functools.partial(softmax_kl.defjvp, symbolic_zeros=True)
+def _softmax_kl_jvp(primals, tangents):
+    # KL = log Σ exp(bⱼ) − log Σ exp(aⱼ) − Σ pⱼ (bⱼ − aⱼ),  hence
+    # ∂KL/∂aᵢ = −pᵢ eᵢ  and  ∂KL/∂bᵢ = qᵢ − pᵢ = pᵢ (exp(eᵢ − KL) − 1).
+    (a, b), (a_dot, b_dot) = primals, tangents
+    hints = tilt(*num.widen(*jax.lax.stop_gradient(primals)))
+    along_a = a_dot, lambda a_dot: ad.along(a_dot, _slope_by_a, a, b, hints)
+    along_b = b_dot, lambda b_dot: ad.along(b_dot, difference, a, b, hints)
+    nats = softmax_kl(a, b)
+    return nats, ad.tangent_of(nats, along_a, along_b)
+
+
+def _slope_by_a(a, b, hints):
+    return _slope_by_a_at(num.widen(a, b), hints)
+
+
+def _slope_by_a_plainly(a, b):
+    shared = (a > -jnp.inf) & (b > -jnp.inf)
+    # Centred before they are subtracted, which keeps the digits of far-apart offsets.
+    p, lead = sm.softmax(a), sm.leader(a)
+    centred_a, centred_b = (sm.centre(jnp.where(shared, z, 0), lead) for z in (a, b))
+    d = centred_b - centred_a
+    return -p * (d - jnp.sum(p * d, axis=-1, keepdims=True))
+
+
+@ad.with_derivatives_of(_slope_by_a_plainly)
+def _slope_by_a_at(args, hints):
+    a, b = args
+    p = num.exp_of_difference(a, hints.a0) / hints.a_mass
+    return -num.weigh(p, excess(a, b, hints))

@@ -1,0 +1,86 @@
+"""Log loss: class indices against logits."""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from .._core import arithmetic as num, autodiff as ad, meshes as mesh
+from . import softmax as sm
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
+def label_cross_entropy(
+    z: Float[Array, "*batch k"], y: Int[Array, "*batch"], smoothing: float
+) -> Float[Array, "*batch"]:
+    return _label_value(z, y, smoothing)[0]
+
+
+@label_cross_entropy.defjvp
+def _label_cross_entropy_jvp(smoothing, primals, tangents):
+    # ∂(−Σ tⱼ log pⱼ)/∂zᵢ = pᵢ − tᵢ,  with t = (1 − s) [i = y] + s/k. At the label pᵢ − 1
+    # is −(1 − p_y) = expm1(−loss): small where p_y is near 1, and it keeps its digits.
+    (z, y), (z_dot, _) = primals, tangents
+    _, hints = _label_value(jax.lax.stop_gradient(z), y, smoothing)
+    nats = label_cross_entropy(z, y, smoothing)
+    return nats, ad.along(z_dot, _label_slope, z, y, hints, smoothing)
+
+
+class _LabelHints(NamedTuple):
+    loss: Float[Array, "*batch 1"]  # of the bare label, −log p_y
+    rival: Float[Array, "*batch 1"]  # the largest of the other logits
+    scale: Float[Array, "*batch 1"]  # pⱼ = exp(zⱼ − rival) · scale for the others
+
+
+def _label_value(z, y, smoothing):
+    # −log p_y = log(1 + Σ_{j ≠ y} exp(zⱼ − z_y)), measured from the largest other logit:
+    # nothing is subtracted from 1, and a confidently right label keeps its small loss.
+    valid = (0 <= y) & (y < z.shape[-1])
+    z_y = mesh.pick(z, jnp.where(valid, y, 0)[..., None])
+    # Not before: a gather from the float32 logits would have XLA store them. Nor does it
+    # read half precision twice rather than store it widened, unless it has to.
+    again = z if z.dtype.itemsize > 2 else jax.lax.optimization_barrier(z)
+    z, z_y = num.at_least_float32(z), num.at_least_float32(z_y)
+    rest = sm.rest_of(z, sm.at_class(y, z))
+    lag, error = num.two_diff(rest.top, z_y)
+    ratio = jnp.exp(-jnp.abs(lag)) * (1 - jnp.sign(lag) * error)
+    ahead = jnp.log1p(ratio * rest.total)
+    behind = lag + jnp.log(rest.total + ratio)
+    loss = jnp.where(lag <= 0, ahead, behind)
+    scale = jnp.where(lag <= 0, ratio * jnp.exp(-loss), 1 / (rest.total + ratio))
+    loss = jnp.where(valid[..., None], loss, jnp.nan)
+    scale = jnp.where(valid[..., None], scale, jnp.nan)
+    nats = loss[..., 0]
+    if smoothing:
+        # The mean of −log pⱼ = loss + (z_y − zⱼ) over all classes. For z_y = −inf the loss
+        # is infinite as it is. (A select inside the mean would have XLA store it.)
+        step = jnp.mean(z_y - num.at_least_float32(again), axis=-1)
+        nats = nats + smoothing * jnp.where(z_y[..., 0] == -jnp.inf, 0, step)
+    return nats, _LabelHints(loss, sm.reference(rest.top), scale)
+
+
+def _label_slope(z, y, hints, smoothing):
+    z = num.at_least_float32(z)
+    return _label_slope_at((z,), (y, hints, smoothing))
+
+
+@ad.with_derivatives_of(sm.softmax)
+def _label_slope_at(args, hints):
+    (z,), (y, (loss, rival, scale), smoothing) = args, hints
+    # As in `sm.below_top`, the very numbers that `rest_of` adds up.
+    label = sm.at_class(y, z)
+    others = jnp.exp(jnp.where(label, -jnp.inf, z) - rival) * scale
+    slope = jnp.where(label, jnp.expm1(-loss) + smoothing, others)
+    return slope - smoothing / z.shape[-1]
+
+
+def log_loss(log_q, y, smoothing):
+    valid = (0 <= y) & (y < log_q.shape[-1])
+    log_q = log_q * jnp.where(valid, 1, jnp.nan)[..., None].astype(log_q.dtype)
+    at_y = jnp.where(valid, y, 0)[..., None]
+    nats = -mesh.pick(log_q, at_y)[..., 0]
+    if smoothing:
+        nats = (1 - smoothing) * nats - smoothing * jnp.mean(log_q, axis=-1)
+    return nats

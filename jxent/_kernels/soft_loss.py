@@ -1,0 +1,94 @@
+"""Cross-entropy of soft targets, or of a softmax, and logits."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from .._core import arithmetic as num, autodiff as ad
+from . import softmax as sm
+from .tilt import difference, tilt
+
+
+@jax.custom_jvp
+def soft_cross_entropy(
+    t: Float[Array, "*batch k"], z: Float[Array, "*batch k"]
+) -> Float[Array, "*batch"]:
+    t, z = num.widen(t, z)
+    return jnp.sum(num.weigh(t, -sm.log_probabilities(z, sm.partition(z))), axis=-1)
+
+
+@functools.partial(soft_cross_entropy.defjvp, symbolic_zeros=True)
+def _soft_cross_entropy_jvp(primals, tangents):
+    # ∂(−Σ tⱼ log pⱼ)/∂zᵢ = T pᵢ − tᵢ with T = Σ tⱼ,  and by tᵢ it is −log pᵢ.
+    (t, z), (t_dot, z_dot) = primals, tangents
+    _, wide = num.widen(t, jax.lax.stop_gradient(z))
+    hints = sm.partition(wide)
+    along_t = t_dot, lambda t_dot: ad.along(t_dot, _surprise, t, z, hints)
+    along_z = z_dot, lambda z_dot: ad.along(z_dot, _soft_slope, t, z, hints)
+    nats = soft_cross_entropy(t, z)
+    return nats, ad.tangent_of(nats, along_t, along_z)
+
+
+def _surprise(t, z, hints):
+    _, z = num.widen(t, z)
+    return _surprise_at((z,), hints)
+
+
+@ad.with_derivatives_of(lambda z: -sm.log_softmax(z))
+def _surprise_at(args, part):
+    (z,) = args
+    return num.finite_log(-sm.log_probabilities(z, part))
+
+
+def _soft_slope(t, z, hints):
+    return _soft_slope_at(num.widen(t, z), hints)
+
+
+def _soft_slope_plainly(t, z):
+    return jnp.sum(t, axis=-1, keepdims=True) * sm.softmax(z) - t
+
+
+@ad.with_derivatives_of(_soft_slope_plainly)
+def _soft_slope_at(args, part):
+    # At a top class that has nearly all of p, T p − t is (T − t) + T (p − 1): two small
+    # numbers, of which T − t is the sum of the other targets.
+    t, z = args
+    top = z == part.top
+    total = jnp.sum(t, axis=-1, keepdims=True)
+    others = jnp.sum(jnp.where(top, 0, t), axis=-1, keepdims=True)
+    below = sm.below_top(z, part) * (total * part.scale) - t
+    alone = others + total * jnp.expm1(-part.surprise)
+    shared = total * jnp.exp(-part.surprise) - t
+    return jnp.where(top, jnp.where(part.surprise < 0.4, alone, shared), below)
+
+
+# Logits against logits.
+
+
+@jax.custom_jvp
+def softmax_cross_entropy(
+    a: Float[Array, "*batch k"], b: Float[Array, "*batch k"]
+) -> Float[Array, "*batch"]:
+    a, b = num.widen(a, b)
+    return soft_cross_entropy(sm.softmax(a), b)
+
+
+@functools.partial(softmax_cross_entropy.defjvp, symbolic_zeros=True)
+def _softmax_cross_entropy_jvp(primals, tangents):
+    # H(p, q) = log Σ exp(bⱼ) − Σ pⱼ bⱼ  with  p = softmax(a)  and  q = softmax(b),  hence
+    # ∂H/∂aᵢ = −pᵢ (bᵢ − Σ pⱼ bⱼ)  and  ∂H/∂bᵢ = qᵢ − pᵢ.
+    (a, b), (a_dot, b_dot) = primals, tangents
+    hints = tilt(*num.widen(*jax.lax.stop_gradient(primals)))
+    along_a = a_dot, lambda a_dot: ad.along(a_dot, _slope_by_a, a, b)
+    along_b = b_dot, lambda b_dot: ad.along(b_dot, difference, a, b, hints)
+    nats = softmax_cross_entropy(a, b)
+    return nats, ad.tangent_of(nats, along_a, along_b)
+
+
+def _slope_by_a(a, b):
+    a, b = num.widen(a, b)
+    log_q = num.finite_log(sm.log_softmax(b))
+    p, d = sm.softmax(a), sm.centre(log_q, sm.leader(a))
+    return -p * (d - jnp.sum(p * d, axis=-1, keepdims=True))

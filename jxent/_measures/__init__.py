@@ -1,0 +1,1 @@
+"""One measure a file: what it means, and which formula serves which distribution."""
