@@ -10,7 +10,8 @@ from . import softmax as sm
 
 @jax.custom_jvp
 def surprise(p: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    return num.weigh(p, -jnp.log(p))
+    # At 1 it would be −0, which a sum over one class keeps.
+    return jnp.where(p == 1, 0, num.weigh(p, -jnp.log(p)))
 
 
 @surprise.defjvp
@@ -36,9 +37,10 @@ def _softmax_entropy_jvp(primals, tangents):
 def _softmax_value(z):
     # H = −log p_top + Σ pᵢ (top − zᵢ): no term is negative, so no digit is lost.
     # The factor comes after the sum, since exp(−88) underflows, but 88 times it does not.
+    # The sum may be infinite where the factor is 0: all others masked by large numbers.
     part = sm.partition(z)
     terms = num.weigh(sm.below_top(z, part), part.top - z)
-    spread = part.scale * jnp.sum(terms, axis=-1, keepdims=True)
+    spread = num.weigh(part.scale, jnp.sum(terms, axis=-1, keepdims=True))
     return (part.surprise + spread)[..., 0], (part, spread)
 
 
@@ -47,8 +49,8 @@ def _softmax_slope(z, hints):
 
 
 def _softmax_slope_plainly(z):
-    h = softmax_entropy(z)[..., None]
-    return -num.weigh(sm.softmax(z), sm.log_softmax(z) + h)
+    h, p = softmax_entropy(z)[..., None], sm.softmax(z)
+    return -p * (jnp.where(p == 0, 0, sm.log_softmax(z)) + h)
 
 
 @ad.with_derivatives_of(_softmax_slope_plainly)

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 
 from .._core import arithmetic as num, autodiff as ad
 from . import softmax as sm
-from .tilt import difference, excess, tilt
+from .tilt import difference, excess, probability, tilt
 
 
 @jax.custom_jvp
@@ -35,9 +35,9 @@ def _slope_by_a(a, b, hints):
 
 
 def _slope_by_a_plainly(a, b):
-    shared = (a > -jnp.inf) & (b > -jnp.inf)
-    # Centred before they are subtracted, which keeps the digits of far-apart offsets.
     p, lead = sm.softmax(a), sm.leader(a)
+    shared = (p > 0) & (b > -jnp.inf)
+    # Centred before they are subtracted, which keeps the digits of far-apart offsets.
     centred_a, centred_b = (sm.centre(jnp.where(shared, z, 0), lead) for z in (a, b))
     d = centred_b - centred_a
     return -p * (d - jnp.sum(p * d, axis=-1, keepdims=True))
@@ -46,5 +46,5 @@ def _slope_by_a_plainly(a, b):
 @ad.with_derivatives_of(_slope_by_a_plainly)
 def _slope_by_a_at(args, hints):
     a, b = args
-    p = num.exp_of_difference(a, hints.a0) / hints.a_mass
+    p = probability(a, hints.a0, hints.a_mass)
     return -num.weigh(p, excess(a, b, hints))

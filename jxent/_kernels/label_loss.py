@@ -55,9 +55,11 @@ def _label_value(z, y, smoothing):
     nats = loss[..., 0]
     if smoothing:
         # The mean of −log pⱼ = loss + (z_y − zⱼ) over all classes. For z_y = −inf the loss
-        # is infinite as it is. (A select inside the mean would have XLA store it.)
-        step = jnp.mean(z_y - num.at_least_float32(again), axis=-1)
-        nats = nats + smoothing * jnp.where(z_y[..., 0] == -jnp.inf, 0, step)
+        # is infinite as it is. (A select inside the mean would have XLA store it.) The
+        # weight is taken inside the sum, which masks as large as numbers go would overflow.
+        weight = smoothing / z.shape[-1]
+        step = jnp.sum((z_y - num.at_least_float32(again)) * weight, axis=-1)
+        nats = nats + jnp.where(z_y[..., 0] == -jnp.inf, 0, step)
     return nats, _LabelHints(loss, sm.reference(rest.top), scale)
 
 

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 
 from .._core import arithmetic as num, autodiff as ad
 from . import softmax as sm
-from .tilt import difference, tilt
+from .tilt import difference, probability, tilt
 
 
 @jax.custom_jvp
@@ -71,8 +71,11 @@ def _soft_slope_at(args, part):
 def softmax_cross_entropy(
     a: Float[Array, "*batch k"], b: Float[Array, "*batch k"]
 ) -> Float[Array, "*batch"]:
+    # The probabilities that KL has, so that a class counts in both or in neither.
     a, b = num.widen(a, b)
-    return soft_cross_entropy(sm.softmax(a), b)
+    a0 = jnp.max(a, axis=-1, keepdims=True)
+    a_mass = jnp.sum(num.exp_of_difference(a, a0), axis=-1, keepdims=True)
+    return soft_cross_entropy(probability(a, a0, a_mass), b)
 
 
 @functools.partial(softmax_cross_entropy.defjvp, symbolic_zeros=True)
@@ -91,4 +94,5 @@ def _slope_by_a(a, b):
     a, b = num.widen(a, b)
     log_q = num.finite_log(sm.log_softmax(b))
     p, d = sm.softmax(a), sm.centre(log_q, sm.leader(a))
+    d = jnp.where(p > 0, d, 0)  # of a masked class it may be as large as numbers go
     return -p * (d - jnp.sum(p * d, axis=-1, keepdims=True))

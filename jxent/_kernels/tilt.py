@@ -11,10 +11,14 @@ from . import softmax as sm
 
 
 class Tilt(NamedTuple):
-    """What turns softmax(a) into softmax(b), row by row: `qⱼ = pⱼ exp(eⱼ − KL)`.
+    """What turns p = softmax(a) into q = softmax(b), row by row.
 
-    `eⱼ = (bⱼ − aⱼ) − (b₀ − a₀) − mean`, with class 0 the leading one of `a`, and the mean
-    over p = softmax(a), so that Σ pⱼ eⱼ = 0. All of it is exact where a and b are near.
+    With dⱼ = (bⱼ − aⱼ) − (b₀ − a₀), class 0 being the leading one of `a`:
+
+        qⱼ = pⱼ exp(dⱼ + lead)     and     qⱼ = pⱼ exp(eⱼ − KL),  eⱼ = dⱼ − Σ pᵢ dᵢ
+
+    All of it is exact where a and b are near. If class 0 is as good as lost from q, the
+    leading class of `b` gives b₀: `lead` then is a constant without a meaning of its own.
     """
 
     a0: Float[Array, "*batch 1"]
@@ -22,14 +26,32 @@ class Tilt(NamedTuple):
     a_mass: Float[Array, "*batch 1"]  # Σ exp(aⱼ − a₀)
     b_top: Float[Array, "*batch 1"]
     b_mass: Float[Array, "*batch 1"]  # Σ exp(bⱼ − b_top)
-    mean: Float[Array, "*batch 1"]
+    mean: Float[Array, "*batch 1"]  # Σ pⱼ dⱼ, over the classes that are possible in q
     kl: Float[Array, "*batch 1"]
+    lead: Float[Array, "*batch 1"]  # log (q₀ / p₀) = −log Σ pⱼ exp(dⱼ)
 
 
-def _excess(a, b, a0, b0, mean):
+# From this far below the leading class of `b`, class 0 is no centre to measure it from.
+_LOST = 30
+
+
+def centre_of(
+    b0: Float[Array, "*batch 1"], b_top: Float[Array, "*batch 1"]
+) -> Float[Array, "*batch 1"]:
+    """The logit of `b` to measure the others from: b₀, or b's own top if that is far."""
+    # A centre at a distance D costs eps · D in every dⱼ. Near equality b₀ has no distance.
+    # Where D is large, q differs from p by all of p₀, beside which eps · D is small, but
+    # not for a class that was masked by −1e9.
+    return jnp.where(b_top - b0 < _LOST, b0, b_top)
+
+
+def _step(a, b, a0, b0):
+    """`d`, and what it is for an impossible class: −∞ for q's, ∞ or NaN for p's."""
     step, error = num.two_diff(b, a)
     step0, error0 = num.two_diff(b0, a0)
-    return ((step - step0) + (error - error0)) - mean
+    d = step - step0
+    # Rows far apart may be out of range of each other, though not of their own tops.
+    return jnp.where(jnp.isfinite(d), d + (error - error0), (b - b0) - (a - a0))
 
 
 def tilt(a: Float[Array, "*batch k"], b: Float[Array, "*batch k"]) -> Tilt:
@@ -37,30 +59,69 @@ def tilt(a: Float[Array, "*batch k"], b: Float[Array, "*batch k"]) -> Tilt:
     a0 = jnp.max(a, axis=-1, keepdims=True)
     b_top = jnp.max(b, axis=-1, keepdims=True)
     b0 = jnp.max(jnp.where(a == a0, b, -jnp.inf), axis=-1, keepdims=True)
-    b0 = jnp.where(b0 == -jnp.inf, b_top, b0)
-    shared = (a > -jnp.inf) & (b > -jnp.inf)
-    p = num.exp_of_difference(a, a0)
+    b0 = centre_of(b0, b_top)
+    p, d, risen = moments(a, b, a0, b0)
     a_mass, b_mass = total(p), total(num.exp_of_difference(b, b_top))
-    mean = total(jnp.where(shared, p * _excess(a, b, a0, b0, 0), 0)) / a_mass
-    # Σ qⱼ exp(KL) = 1, hence KL = log1p(Σ pⱼ (exp(eⱼ) − 1 − eⱼ)), without a negative term.
-    e = _excess(a, b, a0, b0, mean)
+    mean = total(d) / a_mass
+    lead = lead_of(total(risen) / a_mass)
+    near = total(curvature(a, b, a0, b0, b_top, mean)) / a_mass
+    lost = jnp.any(lost_from_q(a, b, a0, a_mass), axis=-1, keepdims=True)
+    kl = divergence(near, lost, b0, b_top, a_mass, b_mass, mean)
+    return Tilt(a0, b0, a_mass, b_top, b_mass, mean, kl, lead)
+
+
+# What the classes add to a row's statistics. All are relative to exp(a₀), and so have to
+# be divided by a_mass when they have been summed.
+
+
+def moments(a, b, a0, b0):
+    """What each class adds to Σ p, Σ p d and Σ p (exp(d) − 1)."""
+    p = num.exp_of_difference(a, a0)
+    shared = (p > 0) & (b > -jnp.inf)
+    d = _step(a, b, a0, b0)
+    near = p * jnp.expm1(jnp.clip(d, -1, 1))
+    far = num.exp_of_difference(b, b0) - p
+    risen = jnp.where(shared & (jnp.abs(d) <= 1), near, far)
+    return p, jnp.where(shared, p * d, 0), risen
+
+
+def curvature(a, b, a0, b0, b_top, mean):
+    """What each class adds to Σ p (exp(e) − 1 − e), of which no term is negative."""
+    p = num.exp_of_difference(a, a0)
+    shared = (p > 0) & (b > -jnp.inf)
+    e = _step(a, b, a0, b0) - mean
     near = p * num.expm1_minus(jnp.clip(e, -1, 1))
     far = num.exp_of_difference(b, b_top) * jnp.exp((b_top - b0) - mean)
     far = far - jnp.where(shared, p * (1 + e), 0)
-    terms = jnp.where(shared & (jnp.abs(e) <= 1), near, far)
-    small = jnp.log1p(total(terms) / a_mass)
+    return jnp.where(shared & (jnp.abs(e) <= 1), near, far)
+
+
+def lost_from_q(a, b, a0, a_mass):
+    """Where q is 0 and p is not; a logit whose probability underflows is as −∞."""
+    return (probability(a, a0, a_mass) > 0) & (b == -jnp.inf)
+
+
+def probability(z, top, mass):
+    return num.exp_of_difference(z, top) / mass
+
+
+def lead_of(risen):
+    """log (q₀ / p₀), of Σ p (exp(d) − 1)."""
+    return -jnp.log1p(risen)
+
+
+def divergence(near, lost, b0, b_top, a_mass, b_mass, mean):
+    """KL(p ‖ q), of Σ p (exp(e) − 1 − e)."""
+    # Σ qⱼ exp(KL) = 1, hence KL = log1p(Σ pⱼ (exp(eⱼ) − 1 − eⱼ)), without a negative term.
     # The exponentials overflow where KL is large, and the plain difference will do.
     large = (b_top - b0) + jnp.log(b_mass) - jnp.log(a_mass) - mean
-    kl = jnp.where(large > 40, large, small)
-    lost = jnp.any((a > -jnp.inf) & (b == -jnp.inf), axis=-1, keepdims=True)
-    kl = jnp.where(lost & (b_top > -jnp.inf), jnp.inf, kl)
-    return Tilt(a0, b0, a_mass, b_top, b_mass, mean, kl)
+    kl = jnp.where(large > 40, large, jnp.log1p(near))
+    return jnp.where(lost & (b_top > -jnp.inf), jnp.inf, kl)
 
 
 def excess(a, b, tilt):
     """`e`, with the log of the smallest normal number for that of an impossible class."""
-    e = _excess(a, b, tilt.a0, tilt.b0, tilt.mean)
-    return num.finite_log(e)
+    return num.finite_log(_step(a, b, tilt.a0, tilt.b0) - tilt.mean)
 
 
 def _softmaxes_plainly(a, b):
@@ -71,11 +132,12 @@ def _softmaxes_plainly(a, b):
 @ad.with_derivatives_of(_softmaxes_plainly)
 def softmaxes(args, tilt):
     """p = softmax(a), q = softmax(b), and q − p with its digits where they are near."""
+    # Where q₀ and p₀ are a factor e apart, q − p is as large as p₀, and nothing cancels.
     a, b = args
-    p = num.exp_of_difference(a, tilt.a0) / tilt.a_mass
-    q = num.exp_of_difference(b, tilt.b_top) / tilt.b_mass
-    t = _excess(a, b, tilt.a0, tilt.b0, tilt.mean) - tilt.kl
-    return p, q, num.rise(p, q, t)
+    p = probability(a, tilt.a0, tilt.a_mass)
+    q = probability(b, tilt.b_top, tilt.b_mass)
+    t = _step(a, b, tilt.a0, tilt.b0) + tilt.lead
+    return p, q, jnp.where(jnp.abs(tilt.lead) <= 1, num.rise(p, q, t), q - p)
 
 
 def difference(a, b, tilt):
