@@ -19,14 +19,15 @@ _kernels.tilt _kernels.entropy _kernels.label_loss
 _kernels.kl _kernels.soft_loss
 _kernels.streamed.log_sum _kernels.streamed.linear_map _kernels.streamed.sources
 _kernels.streamed.tiles _kernels.streamed.shards _kernels.streamed.statistics
-_kernels.streamed.class_sum
+_kernels.streamed.alignment _kernels.streamed.class_sum
+_kernels.streamed.pairs
 _kernels.streamed
 _distributions.base
 _distributions.binary _distributions.projection
 _distributions.discrete
 _distributions.admit
 _measures.streamed
-_measures.entropy _measures.cross_entropy
+_measures.pairs _measures.entropy _measures.cross_entropy
 _measures.divergence
 _transforms.chunked
 losses._arguments

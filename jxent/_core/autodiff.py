@@ -81,3 +81,25 @@ def with_derivatives_of(plain: Callable[..., Any]) -> Callable[..., Any]:
         return function
 
     return decorate
+
+
+FIXED: Any = None  # the term of what has no derivative
+
+
+@jax.custom_jvp
+def priced(
+    slope: Float[Array, "*#shape"], x: Float[Array, "*shape"]
+) -> Float[Array, "*shape"]:
+    """Something whose derivative by `x` is `slope`; of no other use.
+
+    Higher derivatives are those of `slope`: it may depend on `x`, and on what depends on x.
+    """
+    return jnp.zeros_like(x)
+
+
+@functools.partial(priced.defjvp, symbolic_zeros=True)
+def _priced_jvp(primals, tangents):
+    slope, x = primals
+    _, x_dot = tangents
+    value = priced(slope, x)
+    return value, tangent_of(value, (x_dot, lambda x_dot: slope * x_dot))

@@ -12,20 +12,23 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from .. import checks
-from .._core import shapes as facts
-from .base import Density, Distribution
+from .._core import arithmetic as num, shapes as facts
+from .base import Density, Distribution, Model, Streamed
 from .binary import Binary
-from .discrete import Labels, Probs
+from .discrete import Labels, Logits, LogProbs, Probs, Shard
 
-DensityLike: TypeAlias = Density | Float[ArrayLike, "*batch k"]
+DensityLike: TypeAlias = Model | Float[ArrayLike, "*batch k"]
 DistributionLike: TypeAlias = Distribution | DensityLike
 
 
-def admit_density(p: DensityLike, *, caller: str, name: str = "p") -> Density:
+def admit_density(p: DensityLike, *, caller: str, name: str = "p") -> Model:
     """Makes an argument of a measure a density, and checks it."""
-    admitted = _admit(p, name, caller)
-    if isinstance(admitted, Density):
-        return admitted
+    return _in_shards(_model(_admit(p, name, caller), name, caller))
+
+
+def _model(p: Distribution, name: str, caller: str) -> Model:
+    if isinstance(p, Density | Streamed):
+        return p
     raise TypeError(
         f"{caller}: {name} is Labels, which do not say how many classes there are; give "
         f"{name} its class axis, as probabilities"
@@ -34,7 +37,7 @@ def admit_density(p: DensityLike, *, caller: str, name: str = "p") -> Density:
 
 def admit_pair(
     p: DistributionLike, q: DensityLike, *, caller: str
-) -> tuple[Distribution, Density]:
+) -> tuple[Distribution, Model]:
     """Checks both arguments of a measure, and brings them to one batch shape."""
     p = _admit(p, "p", caller)
     if isinstance(q, Labels):
@@ -42,7 +45,7 @@ def admit_pair(
             f"{caller}: q is Labels, which have no log-probabilities. The truth comes "
             f"first, as in {caller}(p, q): were the two swapped?"
         )
-    q = admit_density(q, caller=caller, name="q")
+    q = _model(_admit(q, "q", caller), "q", caller)
     if isinstance(p, Labels):
         checks.assert_labels(p.data, q.num_classes, name="p", caller=caller)
     elif isinstance(p, Binary) != isinstance(q, Binary):
@@ -51,7 +54,7 @@ def admit_pair(
             "one of them has a class axis. Give an event its two classes, as in "
             "Probs(jnp.stack([1 - p, p], axis=-1)), or use binary distributions for both"
         )
-    if isinstance(p, Density) and p.axis_name != q.axis_name:
+    if not isinstance(p, Labels) and p.axis_name != q.axis_name:
         raise ValueError(
             f"{caller}: axis_name of p is {p.axis_name!r} and that of q {q.axis_name!r}: "
             "if one of them has a shard of the classes, give both as shards"
@@ -62,10 +65,30 @@ def admit_pair(
     # A column of labels or events, (n, 1), against a row of n is a mistake, not a table.
     columns, message = not isinstance(p, (Labels, *Binary)), f"{caller}: {shapes}"
     batch = facts.broadcast_batches(p.batch, q.batch, message, columns=columns)
-    return _spread(p, batch), _spread(q, batch)
+    p, q = _in_the_widest_dtype(p, q)
+    return _in_shards(_spread(p, batch)), _in_shards(_spread(q, batch))
 
 
 _D = TypeVar("_D", bound=Distribution)
+
+
+def _in_shards(p: _D) -> _D | Shard:
+    if isinstance(p, Probs | LogProbs | Logits) and p.axis_name is not None:
+        return Shard(p)
+    return p
+
+
+def _in_the_widest_dtype(p: _D, q: Model) -> tuple[_D, Model]:
+    """Both in float64 if one is; half precision stays what it is beside float32."""
+    if isinstance(p, Labels):
+        return p, q
+    dtype = num.accumulator(p.data.dtype, q.data.dtype)
+    widened = lambda x: (
+        x
+        if num.accumulator(x.data.dtype) == dtype
+        else _with_data(x, x.data.astype(dtype))
+    )
+    return widened(p), widened(q)
 
 
 def _admit(p: DistributionLike, name: str, caller: str) -> Distribution:

@@ -1,11 +1,12 @@
 """What the numbers mean: probabilities, logits, labels.
 
-Two abstract bases say what a distribution can be. A `Distribution` may be the truth p. A
+Abstract bases say what a distribution can be. Any `Distribution` may be the truth p. A
 `Density` has a probability and its logarithm for every class, and so may be the model q
-too.
+too. So may what is `Streamed`: it has them as well, but never all at once.
 """
 
 import abc
+from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +14,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from .._core.meshes import all_classes, AxisName
+from .._kernels.streamed import Kind, Source
 
 
 class Distribution(abc.ABC):
@@ -43,6 +45,10 @@ class Distribution(abc.ABC):
     def among(self, partner: "Density") -> "Density":
         """The same distribution as a density, over the partner's classes."""
 
+    @abc.abstractmethod
+    def source(self, partner: "Model") -> tuple[Kind, Source]:
+        """What its numbers are, and where a tile of classes has them from."""
+
 
 class Density(Distribution):
     """A distribution that has a probability for every class; may be the model q."""
@@ -63,6 +69,28 @@ class Density(Distribution):
 
     @abc.abstractmethod
     def log_probs(self) -> Float[Array, "*batch k"]: ...
+
+
+class Streamed(Distribution):
+    """A distribution whose classes are never all there: in tiles, or in shards.
+
+    It has no `probs()`. A measure that did not think of it cannot be silently wrong.
+    """
+
+    block_size: int | None = None  # how many classes to take at once
+
+    @property
+    def batch(self) -> tuple[int, ...]:
+        return self.data.shape[:-1]
+
+    def among(self, partner: Density) -> Density:
+        raise TypeError(
+            f"{type(self).__name__} has no array of all classes, and this needs one. If it "
+            "may be as large as that, multiply: Logits(hidden @ weight)"
+        )
+
+
+Model: TypeAlias = Density | Streamed  # what may be q
 
 
 def as_array(x: ArrayLike) -> Array:

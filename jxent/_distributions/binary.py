@@ -11,7 +11,8 @@ from .. import checks
 from .._core import arithmetic as num
 from .._core.pytrees import pytree
 from .._kernels import softmax as sm
-from .base import as_array, Density
+from .._kernels.streamed import Dense, Kind, Source
+from .base import as_array, Density, Model
 
 
 @final
@@ -48,6 +49,9 @@ class BinaryProbs(Density):
 
     def check(self, name: str, caller: str) -> None:
         checks.assert_binary_probs(self.p, name=name, caller=caller)
+
+    def source(self, partner: Model) -> tuple[Kind, Source]:
+        return "probs", Dense(self.probs())
 
     def probs(self) -> Float[Array, "*batch 2"]:
         p = num.at_least_float32(self.data)
@@ -98,6 +102,9 @@ class BinaryLogits(Density):
         # The larger one is 0, so that an infinite x is no infinite difference.
         x = self.data
         return jnp.stack([jnp.where(x > 0, -x, 0), jnp.where(x > 0, 0, x)], axis=-1)
+
+    def source(self, partner: Model) -> tuple[Kind, Source]:
+        return "logits", Dense(self.two_class())
 
     def probs(self) -> Float[Array, "*batch 2"]:
         yes, no = num.sigmoids(num.at_least_float32(self.data))

@@ -12,7 +12,8 @@ from .._core import arithmetic as num, shapes as facts
 from .._core.meshes import AxisName
 from .._core.pytrees import pytree, static
 from .._kernels import softmax as sm
-from .base import as_array, Density, Distribution
+from .._kernels.streamed import Dense, Kind, OneHot, Source
+from .base import as_array, Density, Distribution, Model, Streamed
 from .binary import Binary, BinaryProbs
 
 
@@ -42,6 +43,9 @@ class Probs(Density):
 
     def check(self, name: str, caller: str) -> None:
         _check(self, self.p, checks.assert_simplex, name, caller)
+
+    def source(self, partner: Model) -> tuple[Kind, Source]:
+        return "probs", Dense(self.data)
 
     def probs(self) -> Float[Array, "*batch k"]:
         return num.at_least_float32(self.data)
@@ -79,6 +83,9 @@ class LogProbs(Density):
 
     def check(self, name: str, caller: str) -> None:
         _check(self, self.log_p, checks.assert_log_simplex, name, caller)
+
+    def source(self, partner: Model) -> tuple[Kind, Source]:
+        return "logs", Dense(self.data)
 
     def probs(self) -> Float[Array, "*batch k"]:
         return jnp.exp(self.log_probs())
@@ -119,6 +126,9 @@ class Logits(Density):
 
     def check(self, name: str, caller: str) -> None:
         _check(self, self.z, checks.assert_logits, name, caller)
+
+    def source(self, partner: Model) -> tuple[Kind, Source]:
+        return "logits", Dense(self.data)
 
     def probs(self) -> Float[Array, "*batch k"]:
         return sm.softmax(num.at_least_float32(self.data))
@@ -184,6 +194,12 @@ class Labels(Distribution):
         if not 0 <= self.smoothing < 1:
             raise ValueError(f"{caller}: smoothing is {self.smoothing}, not in [0, 1)")
 
+    def source(self, partner: Model) -> tuple[Kind, Source]:
+        _, classes = partner.source(partner)
+        here, dtype = classes.num_classes, num.accumulator(partner.data.dtype)
+        axis_name = partner.axis_name
+        return "probs", OneHot(self.data, self.smoothing, here, axis_name, dtype)
+
     def among(self, partner: Density) -> Density:
         y, k, s = self.data, partner.num_classes, self.smoothing
         dtype = num.accumulator(partner.data.dtype)
@@ -193,6 +209,33 @@ class Labels(Distribution):
             return BinaryProbs(jnp.where(y == 1, hot, cold) * valid)
         label = sm.at_class(y, partner.data)
         return Probs(jnp.where(label, hot, cold) * valid[..., None])
+
+
+@final
+@pytree
+@dataclasses.dataclass(frozen=True)
+class Shard(Streamed):
+    """Some of the classes of a distribution, of which each device has as many."""
+
+    of: Probs | LogProbs | Logits
+
+    @property
+    def axis_name(self) -> AxisName | None:
+        return self.of.axis_name
+
+    @property
+    def data(self) -> Array:
+        return self.of.data
+
+    @property
+    def num_classes(self) -> int:
+        return self.of.num_classes
+
+    def check(self, name: str, caller: str) -> None:
+        self.of.check(name, caller)
+
+    def source(self, partner: Model) -> tuple[Kind, Source]:
+        return self.of.source(partner)
 
 
 def _check(p: Density, x: ArrayLike, values: Any, name: str, caller: str) -> None:

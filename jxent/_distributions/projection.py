@@ -7,16 +7,18 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
+from .._core import arithmetic as num
 from .._core.meshes import all_classes, AxisName
 from .._core.pytrees import pytree, static
 from .._core.shapes import check_float
-from .base import Density
+from .._kernels.streamed import Kind, Linear, Source
+from .base import Model, Streamed
 
 
 @final
 @pytree
 @dataclasses.dataclass(frozen=True)
-class LinearLogits(Density):
+class LinearLogits(Streamed):
     """The softmax of hidden · weight over a vocabulary, never multiplied out.
 
         pᵢ = exp zᵢ / Σⱼ exp zⱼ,      z = cap(hidden · weight + bias) / temperature
@@ -114,17 +116,15 @@ class LinearLogits(Density):
             wrong = f"block_size of {name} is {self.block_size!r}"
             raise TypeError(f"{caller}: {wrong}, and must be a whole number")
 
-    def probs(self) -> Float[Array, "*batch k"]:
-        raise TypeError(_NEVER_THERE)
-
-    def log_probs(self) -> Float[Array, "*batch k"]:
-        raise TypeError(_NEVER_THERE)
-
-
-_NEVER_THERE = (
-    "LinearLogits have no array of probabilities, and this needs one. If it may be as "
-    "large as that, multiply: Logits(hidden @ weight)"
-)
+    def source(self, partner: Model) -> tuple[Kind, Source]:
+        temperature = self.temperature
+        if temperature is not None:
+            temperature = jnp.asarray(temperature, num.accumulator(self.data.dtype))
+        bias = None if self.bias is None else jnp.asarray(self.bias)
+        weight = jnp.asarray(self.weight)
+        return "logits", Linear(
+            self.data, weight, bias, temperature, self.softcap, self.vocab_axis
+        )
 
 
 def _check_product(hidden, weight, vocab_axis, name, caller):

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 
 from .._core import arithmetic as num
 from .._distributions.admit import admit_pair, DensityLike, DistributionLike
-from .._distributions.base import Density, Distribution
+from .._distributions.base import Distribution, Model, Streamed
 from .._distributions.binary import BinaryLogits, BinaryProbs
 from .._distributions.discrete import Labels, Logits
 from .._kernels.events import event_cross_entropy, logistic_cross_entropy
@@ -74,11 +74,11 @@ def cross_entropy(
 
 
 @functools.partial(jax.jit, inline=True)
-def mean_code_length(p: Distribution, q: Density) -> Float[Array, "*batch"]:
+def mean_code_length(p: Distribution, q: Model) -> Float[Array, "*batch"]:
     """Cross-entropy in nats, of distributions that have been admitted."""
-    if streamed.takes(p, q):
-        return streamed.cross_entropy(p, q)
     match p, q:
+        case (Streamed(), _) | (_, Streamed()):
+            return streamed.cross_entropy(p, q)
         case Labels(), Logits():
             return label_cross_entropy(q.data, p.data, p.smoothing)
         case _, BinaryLogits():

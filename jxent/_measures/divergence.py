@@ -4,17 +4,17 @@ import functools
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from .._core import arithmetic as num
 from .._distributions.admit import admit_pair, DensityLike, DistributionLike
-from .._distributions.base import Density, Distribution
-from .._distributions.binary import BinaryLogits, BinaryProbs
-from .._distributions.discrete import Labels, Logits, Probs
+from .._distributions.base import Distribution, Model, Streamed
+from .._distributions.binary import BinaryLogits
+from .._distributions.discrete import Labels, Logits, LogProbs
 from .._kernels.kl import softmax_kl
 from .._kernels.terms import bregman, log_bregman, skewed
-from .._kernels.tilt import softmaxes, tilt
-from . import streamed
+from . import pairs, streamed
 from .cross_entropy import mean_code_length
 
 
@@ -70,35 +70,33 @@ def kl_divergence(
       convex sets", USSR Computational Mathematics 7, 1967, section 1.
     """
     p, q = admit_pair(p, q, caller="kl_divergence")
-    return num.in_base(_kl_divergence(p, q), base)
+    return num.in_base(nats_of_kl(p, q), base)
 
 
 @functools.partial(jax.jit, inline=True)
-def _kl_divergence(p: Distribution, q: Density) -> Float[Array, "*batch"]:
-    if streamed.takes(p, q):
-        return streamed.kl_divergence(p, q)
-    if isinstance(p, Labels) and isinstance(q, Logits | BinaryLogits):
-        if p.smoothing == 0:
-            return mean_code_length(p, q)
-    p = p.among(q)
+def nats_of_kl(p: Distribution, q: Model) -> Float[Array, "*batch"]:
+    """KL divergence in nats, of distributions that have been admitted."""
     match p, q:
-        case Probs(), Probs():
-            return jnp.sum(bregman(*_with_difference(p, q)), axis=-1)
-        case BinaryProbs(), BinaryProbs():
-            return _of_both_events(bregman, p, q)
+        case (Streamed(), _) | (_, Streamed()):
+            return streamed.kl_divergence(p, q)
+        case Labels(smoothing=0), Logits() | BinaryLogits():
+            return mean_code_length(p, q)
         case Logits(), Logits():
             return softmax_kl(p.data, q.data)
         case BinaryLogits(), BinaryLogits():
             return softmax_kl(p.two_class(), q.two_class())
-    terms = log_bregman(*num.widen(p.probs(), p.log_probs(), q.log_probs()))
-    return jnp.sum(terms, axis=-1)
+        case _, Logits() | LogProbs() | BinaryLogits():
+            p = p.among(q)
+            terms = log_bregman(*num.widen(p.probs(), p.log_probs(), q.log_probs()))
+            return jnp.sum(terms, axis=-1)
+    return pairs.total(bregman, p, q)
 
 
 def js_divergence(
     p: DistributionLike,
     q: DensityLike,
     *,
-    weight: float = 0.5,
+    weight: float | Float[ArrayLike, "*#batch"] = 0.5,
     base: float | None = None,
 ) -> Float[Array, "*batch"]:
     """Jensen-Shannon divergence, in nats.
@@ -112,7 +110,7 @@ def js_divergence(
     Args:
       p: One distribution. A plain float array means probabilities.
       q: The other. Likewise.
-      weight: The weight `w` of `p`, in (0, 1). A Python number, not an array.
+      weight: The weight `w` of `p`, in (0, 1): a number, or one for each row.
       base: The unit: 2 for bits, 10 for hartleys, None for nats.
 
     Returns:
@@ -138,46 +136,23 @@ def js_divergence(
       Lin, "Divergence Measures Based on the Shannon Entropy", IEEE Transactions on
       Information Theory 37, 1991, section 4.
     """
-    if not 0 < weight < 1:
+    if isinstance(weight, int | float) and not 0 < weight < 1:
         raise ValueError(f"js_divergence: weight is {weight}, not in (0, 1)")
     p, q = admit_pair(p, q, caller="js_divergence")
-    return num.in_base(_js_divergence(p, q, float(weight)), base)
+    return num.in_base(nats_of_js(p, q, weight), base)
 
 
-@functools.partial(jax.jit, inline=True, static_argnames="w")
-def _js_divergence(p: Distribution, q: Density, w: float) -> Float[Array, "*batch"]:
-    if streamed.takes(p, q):
-        return streamed.js_divergence(p, q, w)
-    js = functools.partial(skewed, w)
-    p = p.among(q)
-    match p, q:
-        case BinaryProbs(), BinaryProbs():
-            return _of_both_events(js, p, q)
-        case Logits(), Logits():
-            terms = js(*_softmaxes(p.data, q.data))
-        case BinaryLogits(), BinaryLogits():
-            terms = js(*_softmaxes(p.two_class(), q.two_class()))
-        case _:
-            terms = js(*_with_difference(p, q))
-    return jnp.sum(terms, axis=-1)
-
-
-def _with_difference(p: Density, q: Density) -> tuple[Array, Array, Array]:
-    """p, q, and q − p with the digits that it has."""
-    p_, q_ = num.widen(p.probs(), q.probs())
-    if isinstance(p, Probs) or isinstance(q, Probs):
-        return p_, q_, q_ - p_
-    log_p, log_q = num.widen(p.log_probs(), q.log_probs())
-    t = num.finite_log(log_q) - num.finite_log(log_p)
-    return p_, q_, num.rise(p_, q_, t)
-
-
-def _of_both_events(term, p: BinaryProbs, q: BinaryProbs) -> Float[Array, "*batch"]:
-    yes_p, yes_q = num.widen(p.data, q.data)
-    d = yes_q - yes_p
-    return term(yes_p, yes_q, d) + term(1 - yes_p, 1 - yes_q, -d)
-
-
-def _softmaxes(a, b) -> tuple[Array, Array, Array]:
-    a, b = num.widen(a, b)
-    return softmaxes((a, b), tilt(*jax.lax.stop_gradient((a, b))))
+@functools.partial(jax.jit, inline=True)
+def nats_of_js(
+    p: Distribution, q: Model, weight: Float[ArrayLike, "*#batch"]
+) -> Float[Array, "*batch"]:
+    """Jensen-Shannon divergence in nats, of distributions that have been admitted."""
+    w = jnp.asarray(weight, num.accumulator(q.data.dtype))
+    if isinstance(p, Streamed) or isinstance(q, Streamed):
+        js = streamed.js_divergence(p, q, w)
+    else:
+        c, column = pairs.compare(p, q), jnp.broadcast_to(w, q.batch)[..., None]
+        js = jnp.sum(skewed(c.p, c.q, c.d, column, c.apart), axis=-1)
+    # Never more than the entropy of the pick, but for the rounding of the sum.
+    most = -w * jnp.log(w) - (1 - w) * jnp.log1p(-w)
+    return js - jax.lax.stop_gradient(jnp.maximum(js - most, 0))

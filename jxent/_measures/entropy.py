@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 
 from .._core import arithmetic as num
 from .._distributions.admit import admit_density, DensityLike
-from .._distributions.base import Density
+from .._distributions.base import Model, Streamed
 from .._distributions.binary import BinaryLogits, BinaryProbs
 from .._distributions.discrete import Logits, Probs
 from .._kernels.entropy import softmax_entropy, surprise
@@ -59,14 +59,15 @@ def entropy(p: DensityLike, *, base: float | None = None) -> Float[Array, "*batc
       27, 1948, section 6.
     """
     p = admit_density(p, caller="entropy")
-    return num.in_base(_entropy(p), base)
+    return num.in_base(nats_of_entropy(p), base)
 
 
 @functools.partial(jax.jit, inline=True)
-def _entropy(p: Density) -> Float[Array, "*batch"]:
-    if streamed.takes(p):
-        return streamed.entropy(p)
+def nats_of_entropy(p: Model) -> Float[Array, "*batch"]:
+    """Entropy in nats, of a distribution that has been admitted."""
     match p:
+        case Streamed():
+            return streamed.entropy(p)
         case Logits():
             return softmax_entropy(p.data)
         case BinaryLogits():
@@ -108,4 +109,4 @@ def perplexity(p: DensityLike) -> Float[Array, "*batch"]:
       Jelinek, Mercer, Bahl and Baker, "Perplexity: a measure of the difficulty of speech
       recognition tasks", Journal of the Acoustical Society of America 62, 1977.
     """
-    return jnp.exp(_entropy(admit_density(p, caller="perplexity")))
+    return jnp.exp(nats_of_entropy(admit_density(p, caller="perplexity")))

@@ -1,77 +1,47 @@
-"""The measures of `LinearLogits`, and of shards of any distribution, tile by tile."""
+"""The measures of what is streamed: its classes in tiles, or in shards, or both."""
 
-import functools
-from typing import Any, NamedTuple
+from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from .._core import arithmetic as num
-from .._distributions.base import Density, Distribution
-from .._distributions.discrete import Labels, Logits, LogProbs
-from .._distributions.projection import LinearLogits
+from .._distributions.base import Distribution, Model
+from .._distributions.discrete import Labels
 from .._kernels.streamed import (
+    Bregman,
     ChoiceOf,
     class_sum,
-    Dense,
-    Linear,
-    LogSumsOf,
+    CodeLength,
     MomentOf,
     OfClasses,
-    OneHot,
-    PairOf,
+    pair_sum,
+    Skewed,
     SpreadOf,
+    TermOf,
     Together,
 )
-from .._kernels.terms import log_bregman, skewed
-
-
-def takes(*distributions: Distribution) -> bool:
-    """Whether a measure of these goes tile by tile."""
-    return any(
-        isinstance(d, LinearLogits) or d.axis_name is not None for d in distributions
-    )
-
-
-def source(q: Density) -> Dense | Linear:
-    """Where the numbers of every class come from, in arrays."""
-    if not isinstance(q, LinearLogits):
-        return Dense(q.data)
-    temperature = q.temperature
-    if temperature is not None:
-        temperature = jnp.asarray(temperature, num.accumulator(q.data.dtype))
-    bias = None if q.bias is None else jnp.asarray(q.bias)
-    weight = jnp.asarray(q.weight)
-    return Linear(q.data, weight, bias, temperature, q.softcap, q.vocab_axis)
 
 
 def sums_of(
-    q: Density,
+    q: Model,
     statistics: dict[str, Any],
     rows: dict[str, Array] | None = None,
     weights: Float[Array, " v"] | None = None,
 ) -> dict[str, Any]:
     """Statistics of every row, by name, in one pass; some also of weights of classes."""
-    sources, axis_name, block = _sources(q)
-    sources = sources if weights is None else (*sources, OfClasses(weights))
+    _, source = q.source(q)
+    sources = (source,) if weights is None else (source, OfClasses(weights))
     statistic = Together(tuple(statistics.values()))
-    found = class_sum(statistic, axis_name, block, sources, rows or {})
+    found = class_sum(statistic, q.axis_name, q.block_size, sources, rows or {})
     return dict(zip(statistics, found, strict=True))
 
 
-def entropy(p: Density) -> Float[Array, "*batch"]:
-    if not _normalised(p):
+def entropy(p: Model) -> Float[Array, "*batch"]:
+    kind, _ = p.source(p)
+    if kind != "logits":
         return cross_entropy(p, p)
-    return entropy_from(sums_of(p, {"spread": SpreadOf()})["spread"])
-
-
-def entropy_from(spread) -> Float[Array, "*batch"]:
-    # H = −log p_top + Σ pⱼ (top − zⱼ): no term is negative, so no digit is lost.
-    others = spread.total.others
-    h = jnp.log1p(others) + spread.below / (1 + others)
-    possible = spread.total.top > -jnp.inf
-    return h * jnp.where(possible, 1, jnp.nan).astype(h.dtype)  # NaN in its slope too
+    return sums_of(p, {"spread": SpreadOf()})["spread"].entropy
 
 
 def surprise_from(
@@ -85,7 +55,7 @@ def surprise_from(
     return num.softplus(odds) * jnp.where(valid, 1, jnp.nan).astype(odds.dtype)
 
 
-def log_loss(y: Labels, q: Density) -> Float[Array, "*batch"]:
+def log_loss(y: Labels, q: Model) -> Float[Array, "*batch"]:
     even = {"moment": MomentOf()} if y.smoothing else {}
     found = sums_of(q, {"choice": ChoiceOf(), **even}, {"label": y.data})
     nats = surprise_from(found["choice"], y.data, q.num_classes)
@@ -102,103 +72,34 @@ def lead_from(choice, moment, weight) -> Float[Array, "*batch"]:
     return jnp.where(z_y == -jnp.inf, 0, weight * z_y - moment)
 
 
-def cross_entropy(p: Distribution, q: Density) -> Float[Array, "*batch"]:
-    if isinstance(p, Labels) and _normalised(q):
+def cross_entropy(p: Distribution, q: Model) -> Float[Array, "*batch"]:
+    kind, _ = q.source(q)
+    if isinstance(p, Labels) and kind == "logits":
         return log_loss(p, q)
-    sums, a, b = _sums(_code_length, p, q)
-    # Σ p (−log q) of p = p̂ / (1 + α) and q = q̂ / (1 + β), with U = Σ p̂ (−log q̂):
-    #     U / (1 + α) + Σ p log(1 + β)
-    mass = 1 if _normalised(p) else sums.p
-    return sums.value / (1 + a) + mass * jnp.log1p(b)
+    return _total(CodeLength(), p, q)
 
 
-def kl_divergence(p: Distribution, q: Density) -> Float[Array, "*batch"]:
+def kl_divergence(p: Distribution, q: Model) -> Float[Array, "*batch"]:
     if isinstance(p, Labels) and p.smoothing == 0:
         return cross_entropy(p, q)
-    sums, a, b = _sums(_bregman, p, q)
-    # Likewise, with U = Σ p̂ log(p̂ / q̂) − p̂ + q̂, whose last two sums are α − β apart:
-    #     (U + α − β) / (1 + α) − log(1 + α) + log(1 + β)
-    return (sums.value + (a - b)) / (1 + a) - jnp.log1p(a) + jnp.log1p(b)
+    return _total(Bregman(), p, q)
 
 
-def js_divergence(p: Distribution, q: Density, w: float) -> Float[Array, "*batch"]:
-    sources, axis_name, block = _sources(p, q)
-    normal = _log_sums(p, q)
-    statistic = PairOf((_kind(p), _kind(q)), functools.partial(_skewed, w))
-    return class_sum(statistic, axis_name, block, sources, normal)
+def js_divergence(
+    p: Distribution, q: Model, w: Float[Array, "*batch"]
+) -> Float[Array, "*batch"]:
+    return _total(Skewed(), p, q, w)
 
 
-class _Sums(NamedTuple):
-    value: Float[Array, "*batch"]
-    p: Float[Array, "*batch"]
-    q: Float[Array, "*batch"]
+def total(term: Any, p: Distribution, q: Model, *params: Array) -> Array:
+    return _total(TermOf(term), p, q, *params)
 
 
-def _code_length(p, log_p, q, log_q):
-    return _Sums(num.weigh(p, -log_q), p, q)
-
-
-def _bregman(p, log_p, q, log_q):
-    return _Sums(log_bregman(p, log_p, log_q), p, q)
-
-
-def _skewed(w, p, log_p, q, log_q):
-    t = num.finite_log(log_q) - num.finite_log(log_p)
-    return skewed(w, p, q, num.rise(p, q, t))
-
-
-def _sums(f, p, q):
-    """`Σ f` of both, once normalised; and by how far α and β the normalisers are off.
-
-    They are not off at all: α = β = 0, but their slopes are those of Σ p̂ and Σ q̂. So one
-    more pass makes all of the gradient, that of the normalisers too.
-    """
-    sources, axis_name, block = _sources(p, q)
-    rows = jax.lax.stop_gradient(_log_sums(p, q))
-    statistic = PairOf((_kind(p), _kind(q)), f)
-    sums = class_sum(statistic, axis_name, block, sources, rows)
-    off = lambda x: x - jax.lax.stop_gradient(x)
-    a = off(sums.p) if _normalised(p) else jnp.zeros_like(sums.p)
-    b = off(sums.q) if _normalised(q) else jnp.zeros_like(sums.q)
-    return sums, a, b
-
-
-def _log_sums(p, q):
-    """The normalisers of those that are logits."""
-    named = {"p": p, "q": q}
-    logits = {name: d for name, d in named.items() if _normalised(d)}
-    sources, axis_name, block = _sources(p, q)
-    which = [i for i, name in enumerate(named) if name in logits]
-    if not which:
-        return {}
-    found = class_sum(
-        LogSumsOf(), axis_name, block, tuple(sources[i] for i in which), {}
-    )
-    rows = {}
-    for name, log_sum in zip(logits, found, strict=True):
-        rows |= {f"{name} top": log_sum.top, f"{name} others": log_sum.others}
-    return rows
-
-
-def _sources(*distributions):
-    axis_name = next((d.axis_name for d in distributions if d.axis_name), None)
-    blocks = [d.block_size for d in distributions if isinstance(d, LinearLogits)]
+def _total(term, p, q, *params):
+    partner = q if isinstance(q, Model) else p
+    (kind_p, source_p), (kind_q, source_q) = p.source(q), q.source(q)
+    blocks = (getattr(d, "block_size", None) for d in (p, q))
     block = min((b for b in blocks if b is not None), default=None)
-    density = next(d for d in distributions if isinstance(d, Density))
-    here, dtype = source(density).num_classes, num.accumulator(density.data.dtype)
-    of = lambda d: (
-        OneHot(d.data, d.smoothing, here, axis_name, dtype)
-        if isinstance(d, Labels)
-        else source(d)
-    )
-    return tuple(map(of, distributions)), axis_name, block
-
-
-def _kind(d):
-    if isinstance(d, LinearLogits | Logits):
-        return "logits"
-    return "logs" if isinstance(d, LogProbs) else "probs"
-
-
-def _normalised(d):
-    return _kind(d) == "logits"
+    kinds, sources = (kind_p, kind_q), (source_p, source_q)
+    params = tuple(jnp.broadcast_to(x, partner.batch) for x in params)
+    return pair_sum(term, kinds, q.axis_name, block, sources, params)

@@ -130,7 +130,7 @@ def linear_softmax_cross_entropy(
 
     extra: dict[str, Array] = {"log_normalizer": log_normalizer, "z_loss": term}
     if "spread" in found:
-        extra["entropy"] = streamed.entropy_from(found["spread"])
+        extra["entropy"] = found["spread"].entropy
     if "leader" in found:
         leader = found["leader"].label
         extra |= {"argmax": leader, "correct": leader == y}

@@ -79,7 +79,7 @@ def _streamed(q: LinearLogits, actions, where, temperature, caller):
     statistics = {"choice": ChoiceOf(), "spread": SpreadOf()}
     found = streamed.sums_of(cooler(q, temperature, caller), statistics, {"label": y})
     log_prob = -streamed.surprise_from(found["choice"], y, q.num_classes)
-    h = streamed.entropy_from(found["spread"])
+    h = found["spread"].entropy
     return without_rows(log_prob, kept), without_rows(h, kept)
 
 

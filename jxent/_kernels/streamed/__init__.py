@@ -6,19 +6,26 @@ a statistic says (`statistics`). Its derivative is a linear map whose transpose 
 loop over the same tiles (`linear_map`).
 """
 
+from .alignment import Kind as Kind
 from .class_sum import class_sum as class_sum
+from .pairs import (
+    Bregman as Bregman,
+    CodeLength as CodeLength,
+    pair_sum as pair_sum,
+    Skewed as Skewed,
+    TermOf as TermOf,
+)
 from .sources import (
     Dense as Dense,
     Linear as Linear,
     OfClasses as OfClasses,
     OneHot as OneHot,
+    Source as Source,
 )
 from .statistics import (
     ChoiceOf as ChoiceOf,
     LeaderOf as LeaderOf,
-    LogSumsOf as LogSumsOf,
     MomentOf as MomentOf,
-    PairOf as PairOf,
     SpreadOf as SpreadOf,
     Together as Together,
     ToldOf as ToldOf,

@@ -7,6 +7,7 @@ to every cotangent: no array of tokens × vocabulary, forward or backward.
 """
 
 import functools
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -54,10 +55,17 @@ class Statistic(Protocol[_S]):
         """The statistic of the classes of all shards."""
         ...
 
-    def terms(self, tile: Tile, logits: tuple[Array, ...], rows: Rows, total: _S) -> _S:
-        """What every class adds, with `total` for a constant: what is differentiated.
+    def finish(self, total: _S) -> Any:
+        """What is made of it in the end."""
+        ...
 
-        `FIXED` for a part of the statistic that has no derivative.
+    def terms(
+        self, tile: Tile, logits: tuple[Array, ...], rows: Rows, total: Any
+    ) -> Any:
+        """What every class adds to the finished `total`, as far as derivatives go.
+
+        Its first derivative is taken by logits and rows alone; those that follow, of the
+        first, by `total` as well. `FIXED` for a part that has no derivative.
         """
         ...
 
@@ -78,15 +86,28 @@ def class_sum(
       sources: Where the logits come from, all with the same classes.
       rows: Whatever else the statistic depends on, one number per row each.
     """
+    here = functools.partial(sum_here, statistic)
+    return on_mesh(
+        lambda axis_name, *args: here(axis_name, block, *args), axis_name, sources, rows
+    )
+
+
+def on_mesh(
+    sum_up: Callable[[AxisName | None, tuple[Source, ...], Rows], _S],
+    axis_name: AxisName | None,
+    sources: tuple[Source, ...],
+    rows: Rows,
+) -> _S:
+    """`sum_up(axis_name, sources, rows)`, by every device for what it has of them."""
     split = split_of(sources, rows) if axis_name is None else None
     if split is None:
-        return _class_sum(statistic, axis_name, block, sources, rows)
-    here = lambda axis_name, *args: _class_sum(statistic, axis_name, block, *args)
-    return over_shards(here, split, sources, rows)
+        return sum_up(axis_name, sources, rows)
+    return over_shards(sum_up, split, sources, rows)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
-def _class_sum(statistic, axis_name, block, sources, rows):
+def sum_here(statistic, axis_name, block, sources, rows):
+    """`class_sum` on one device, or inside of a `shard_map` over the axis."""
     tiles = _Tiles.forward(sources, axis_name, block)
 
     def of_tile(start, width):
@@ -99,19 +120,24 @@ def _class_sum(statistic, axis_name, block, sources, rows):
     total = fold(of_tile, step, tiles.size, tiles.width)
     if axis_name is not None:
         total = statistic.across(total, axis_name)
-    return mapped_together((sources, rows), total)
+    return mapped_together((sources, rows), statistic.finish(total))
 
 
-@functools.partial(_class_sum.defjvp, symbolic_zeros=True)
-def _class_sum_jvp(statistic, axis_name, block, primals, tangents):
+@functools.partial(sum_here.defjvp, symbolic_zeros=True)
+def _sum_here_jvp(statistic, axis_name, block, primals, tangents):
+    total = sum_here(statistic, axis_name, block, *primals)
+    sums = derivative(statistic, axis_name, block, *primals, total, tangents)
+    return total, sums
+
+
+def derivative(statistic, axis_name, block, sources, rows, total, tangents):
+    """The tangent of `total`, of those of `(sources, rows)`."""
     # ∂ Σᵥ f(zᵥ, r) = Σᵥ f′(zᵥ, r) (żᵥ, ṙ):  linear in what made z, and its transpose is
     # another loop. Both make the logits of a tile anew.
-    sources, rows = primals
-    total = _class_sum(statistic, axis_name, block, sources, rows)
     x = tuple(_moving(arrays_of(dot)) for dot in tangents[0]), _moving(tangents[1])
     names = tuple(tuple(d) for d in x[0]), tuple(x[1])
     slope = _Slope(statistic, axis_name, block, names)
-    fixed = sources, rows, jax.lax.stop_gradient(total)
+    fixed = sources, rows, total
     sums = linear_map(slope.along, slope.transpose, fixed, x, _shared(fixed, x))
     sums = sums if axis_name is None else jax.lax.psum(sums, axis_name)
 
@@ -120,7 +146,7 @@ def _class_sum_jvp(statistic, axis_name, block, primals, tangents):
             return np.zeros(value.shape, jax.dtypes.float0)
         return jnp.zeros_like(value) if tangent is None else tangent.astype(value.dtype)
 
-    return total, jax.tree.map(filled, total, sums)
+    return jax.tree.map(filled, total, sums)
 
 
 def _shared(fixed, x):

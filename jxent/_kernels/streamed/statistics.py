@@ -2,21 +2,26 @@
 
 import abc
 import dataclasses
-from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from ..._core import arithmetic as num
+from ..._core.autodiff import FIXED, priced
 from . import log_sum as online
-from .log_sum import LogSum
-
-FIXED: Any = None  # the term of what has no derivative
+from .log_sum import log_sum, log_sum_terms, LogSum
 
 
-class Sum(abc.ABC):
+class Whole:
+    """A statistic that is complete as it is added up."""
+
+    def finish(self, total):
+        return total
+
+
+class Sum(Whole, abc.ABC):
     """A statistic that just adds up: its terms are all that there is to it."""
 
     def of_tile(self, tile, logits, rows):
@@ -49,12 +54,15 @@ class Together:
         pairs = zip(self.statistics, a, strict=True)
         return tuple(s.across(part, axis_name) for s, part in pairs)
 
+    def finish(self, total):
+        return tuple(s.finish(a) for s, a in zip(self.statistics, total, strict=True))
+
     def terms(self, tile, logits, rows, total):
         pairs = zip(self.statistics, total, strict=True)
         return tuple(s.terms(tile, logits, rows, part) for s, part in pairs)
 
 
-class _WithRest:
+class _WithRest(Whole):
     """Some logits, of classes that are each in one tile, and a sum over the others."""
 
     def merge(self, a, b):
@@ -82,13 +90,13 @@ class ChoiceOf(_WithRest):
     def of_tile(self, tile, logits, rows):
         z, label = logits[0], _label(tile, logits[0], rows)
         at_label = jnp.sum(jnp.where(label, z, 0), axis=-1)
-        rest = online.log_sum(jnp.where(label, -jnp.inf, z), leads=False)
-        return Choice(at_label, rest)
+        return Choice(at_label, log_sum(jnp.where(label, -jnp.inf, z), tile.classes(z)))
 
     def terms(self, tile, logits, rows, total):
         z, label = logits[0], _label(tile, logits[0], rows)
-        others = online.exp_from(total.rest.top, jnp.where(label, -jnp.inf, z))
-        return Choice(jnp.where(label, z, 0), LogSum(FIXED, others))
+        z_rest = jnp.where(label, -jnp.inf, z)
+        rest = log_sum_terms(total.rest, z_rest, tile.classes(z))
+        return Choice(jnp.where(label, z, 0), rest)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,41 +113,58 @@ def _label(tile, z, rows):
 
 
 class Spread(NamedTuple):
-    """What the entropy is made of: `H = log(1 + others) + below / (1 + others)`."""
-
     total: LogSum
-    below: Float[Array, "*batch"]  # Σ exp(zⱼ − top) (top − zⱼ)
+    lag: Float[Array, "*batch"]  # Σ pⱼ (top − zⱼ)
+    entropy: Float[Array, "*batch"]
 
 
 @dataclasses.dataclass(frozen=True)
 class SpreadOf:
-    """The sum of exponentials, and how far below the top they are on average."""
+    """How far the classes are below the top on average, and with it the entropy."""
 
     def of_tile(self, tile, logits, rows):
-        total = online.log_sum(logits[0])
-        below = self.terms(tile, logits, rows, Spread(total, total.others)).below
-        return Spread(total, jnp.sum(below, axis=-1))
+        z, classes = logits[0], tile.classes(logits[0])
+        total = log_sum(z, classes)
+        e = online.exp_of_others(total, z, classes)
+        return total, jnp.sum(num.weigh(e, self._lag(total, z)), axis=-1)
 
     def merge(self, a, b):
-        total = online.merge(a.total, b.total)
-        return Spread(
-            total, self._seen_from(total.top, a) + self._seen_from(total.top, b)
-        )
+        total = online.merge(a[0], b[0])
+        return total, self._seen_from(total, a) + self._seen_from(total, b)
 
     def across(self, a, axis_name):
-        total = online.across(a.total, axis_name)
-        return Spread(total, jax.lax.psum(self._seen_from(total.top, a), axis_name))
+        total = online.across(a[0], axis_name)
+        return total, jax.lax.psum(self._seen_from(total, a), axis_name)
+
+    def finish(self, a):
+        # H = −log p_top + Σ pⱼ (top − zⱼ): no term is negative, so no digit is lost.
+        total, below = a
+        possible = jnp.where(total.top > -jnp.inf, 1, jnp.nan).astype(below.dtype)
+        lag = below / (1 + total.others) * possible
+        return Spread(total, lag, jnp.log1p(total.others) + lag)
 
     def terms(self, tile, logits, rows, total):
-        (z, *_), top = logits, total.total.top
-        e = online.exp_from(top, z)
-        lag = online.finite(top)[..., None] - z
-        return Spread(LogSum(FIXED, e), num.weigh(e, lag))
+        # ∂H/∂zᵢ = −pᵢ (log pᵢ + H) = pᵢ ((top − zᵢ) − lag), which is small near the uniform
+        # softmax, and for a confident leader.
+        z, classes = logits[0], tile.classes(logits[0])
+        lead, lag = online.leads(total.total, classes), total.lag[..., None]
+        e = jnp.where(lead, 1, online.exp_of_others(total.total, z, classes))
+        p = e / (1 + total.total.others[..., None])
+        slope = num.weigh(p, self._lag(total.total, z)) - p * lag
+        return Spread(
+            total=log_sum_terms(total.total, z, classes),
+            lag=priced(slope - p + jnp.where(lead, 1, 0), z),
+            entropy=priced(slope, z),
+        )
 
-    def _seen_from(self, top, a):
-        mass = jnp.where(a.total.top == -jnp.inf, 0, 1 + a.total.others)
-        rise = online.finite(top) - online.finite(a.total.top)
-        return num.weigh(jnp.exp(-rise), a.below + num.weigh(mass, rise))
+    def _lag(self, total, z):
+        return online.finite(total.top)[..., None] - z
+
+    def _seen_from(self, total, a):
+        part, below = a
+        mass = jnp.where(part.top == -jnp.inf, 0, 1 + part.others)
+        rise = online.finite(total.top) - online.finite(part.top)
+        return num.weigh(jnp.exp(-rise), below + num.weigh(mass, rise))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -168,13 +193,13 @@ class ToldOf(_WithRest):
         told = self._told(tile, logits[0], rows)
         z = jnp.where(jnp.any(told, axis=-2), -jnp.inf, logits[0])
         known = jnp.sum(jnp.where(told, logits[0][..., None, :], 0), axis=-1)
-        return Told(known, online.log_sum(z))
+        return Told(known, log_sum(z, tile.classes(z)))
 
     def terms(self, tile, logits, rows, total):
         told = self._told(tile, logits[0], rows)
         z = jnp.where(jnp.any(told, axis=-2), -jnp.inf, logits[0])
-        others = online.exp_from(total.rest.top, z)
-        return Told(jnp.where(told, logits[0][..., None, :], 0), LogSum(FIXED, others))
+        known = jnp.where(told, logits[0][..., None, :], 0)
+        return Told(known, log_sum_terms(total.rest, z, tile.classes(z)))
 
     def _told(self, tile, z, rows):
         return tile.classes(z)[..., None, :] == rows["told"][..., :, None]
@@ -186,7 +211,7 @@ class Leader(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class LeaderOf:
+class LeaderOf(Whole):
     """The first class of the largest logit."""
 
     def of_tile(self, tile, logits, rows):
@@ -209,49 +234,3 @@ class LeaderOf:
 
     def terms(self, tile, logits, rows, total):
         return Leader(FIXED, FIXED)
-
-
-Kind = Literal["logits", "logs", "probs"]  # what the numbers of a source are
-
-
-@dataclasses.dataclass(frozen=True)
-class LogSumsOf:
-    """The sum of exponentials of each source."""
-
-    def of_tile(self, tile, logits, rows):
-        return tuple(online.log_sum(z) for z in logits)
-
-    def merge(self, a, b):
-        return tuple(online.merge(*ab) for ab in zip(a, b, strict=True))
-
-    def across(self, a, axis_name):
-        return tuple(online.across(part, axis_name) for part in a)
-
-    def terms(self, tile, logits, rows, total):
-        pairs = zip(logits, total, strict=True)
-        return tuple(LogSum(FIXED, online.exp_from(t.top, z)) for z, t in pairs)
-
-
-@dataclasses.dataclass(frozen=True)
-class PairOf(Sum):
-    """`Σ f(pⱼ, log pⱼ, qⱼ, log qⱼ)` of two sources.
-
-    Logits are normalised by the LogSums `rows["p top"]`, `rows["p others"]` and so on.
-    """
-
-    kinds: tuple[Kind, Kind]
-    f: Callable[[Array, Array, Array, Array], Any]
-
-    def terms(self, tile, logits, rows, total):
-        p = _as_density(self.kinds[0], logits[0], rows, "p")
-        q = _as_density(self.kinds[1], logits[1], rows, "q")
-        return self.f(*num.widen(*p, *q))
-
-
-def _as_density(kind, x, rows, name):
-    if kind == "probs":
-        return x, num.log(x)
-    if kind == "logits":
-        top, others = rows[f"{name} top"], rows[f"{name} others"]
-        x = (x - top[..., None]) - jnp.log1p(others)[..., None]
-    return jnp.exp(x), x

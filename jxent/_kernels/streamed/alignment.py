@@ -1,0 +1,140 @@
+"""How two distributions lie to each other: their normalisers, and how far they drift."""
+
+import dataclasses
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ..._core import arithmetic as num
+from ..._core.autodiff import FIXED
+from . import log_sum as online
+from .log_sum import log_sum, log_sum_terms, LogSum
+
+Kind = Literal["logits", "logs", "probs"]  # what the numbers of a source are
+Kinds = tuple[Kind, Kind]
+
+
+class Led(NamedTuple):
+    """The normaliser of one side, and the other side's number at its leading class."""
+
+    total: LogSum
+    partner: Float[Array, "*batch"]
+
+
+@dataclasses.dataclass(frozen=True)
+class AlignmentOf:
+    """The normalisers of the sides that are logits; of two such, how far they drift apart.
+
+    With p ∝ exp(a), q ∝ exp(b), and class l leading p, all in one pass:
+        drift = Σⱼ exp(aⱼ − a_l) (exp(eⱼ) − 1),   eⱼ = (bⱼ − aⱼ) − (b_l − a_l)
+    Hence log(q_l / p_l) = −log(1 + drift / Σⱼ exp(aⱼ − a_l)), exact where a and b are near.
+    """
+
+    kinds: Kinds
+
+    def of_tile(self, tile, numbers, rows):
+        numbers = num.widen(*numbers)
+        classes = tile.classes(numbers[0])
+        led = []
+        for x, other, kind in zip(numbers, numbers[::-1], self.kinds, strict=True):
+            if kind != "logits":
+                led.append(None)
+                continue
+            total = log_sum(x, classes)
+            lead = online.leads(total, classes)
+            led.append(Led(total, jnp.sum(jnp.where(lead, other, 0), axis=-1)))
+        if self.kinds != ("logits", "logits"):
+            return *led, None
+        total, b0 = led[0]
+        e = excess(*numbers, total.top[..., None], b0[..., None])
+        p_hat = online.exp_of_others(total, numbers[0], classes)
+        q_hat = jnp.exp(numbers[1] - _finite(b0)[..., None])
+        return *led, jnp.sum(num.rise(p_hat, q_hat, e), axis=-1)
+
+    def merge(self, a, b):
+        *led, drift = (self._merged(*sides) for sides in zip(a, b, strict=True))
+        if drift is not None:
+            drift = _drift_from(led[0], a) + _drift_from(led[0], b)
+        return *led, drift
+
+    def _merged(self, a, b):
+        if not isinstance(a, Led):
+            return a
+        first = a.total.top >= b.total.top
+        partner = jnp.where(first, a.partner, b.partner)
+        return Led(online.merge(a.total, b.total), partner)
+
+    def across(self, a, axis_name):
+        led = []
+        for side in a[:2]:
+            if side is None:
+                led.append(None)
+                continue
+            total = online.across(side.total, axis_name)
+            mine = jnp.where(side.total.lead == total.lead, side.partner, 0)
+            led.append(Led(total, jax.lax.psum(mine, axis_name)))
+        drift = a[2]
+        if drift is not None:
+            drift = jax.lax.psum(_drift_from(led[0], a), axis_name)
+        return *led, drift
+
+    def finish(self, a):
+        rows = {}
+        for name, side in zip("pq", a[:2], strict=True):
+            if side is not None:
+                total, partner = side
+                rows |= {f"{name} top": total.top, f"{name} others": total.others}
+                rows |= {f"{name} lead": total.lead, f"{name} partner": partner}
+        if a[2] is not None:
+            rows["t"] = _log_quotient_of_leader(*a)
+        return rows
+
+    def terms(self, tile, numbers, rows, total):
+        numbers = num.widen(*numbers)
+        classes = tile.classes(numbers[0])
+        found = {name: FIXED for name in total}
+        for name, x, other in zip("pq", numbers, numbers[::-1], strict=True):
+            if f"{name} top" in total:
+                side = LogSum(*(total[f"{name} {part}"] for part in LogSum._fields))
+                parts = log_sum_terms(side, x, classes)
+                found |= {f"{name} {k}": v for k, v in parts._asdict().items()}
+                lead = online.leads(side, classes)
+                found[f"{name} partner"] = jnp.where(lead, other, 0)
+        return found
+
+
+def excess(a, b, a0, b0):
+    """`(b − a) − (b₀ − a₀)`, exact where it is small."""
+    step, error = num.two_diff(b, a)
+    step0, error0 = num.two_diff(b0, a0)
+    known = jnp.isfinite(step) & jnp.isfinite(step0)
+    e = (jnp.where(known, step, 0) - jnp.where(known, step0, 0)) + (error - error0)
+    return jnp.where(known, e, jnp.inf)
+
+
+def _drift_from(led: Led, part):
+    """The drift of a part, seen from the leading class of all."""
+    # exp(e′) − 1 of e′ = e − ε, and exp(a − a_l′) = exp(a − a_l) exp(a_l − a_l′):
+    (side, _, drift), a_new = part, led.total.top
+    a_old = side.total.top
+    epsilon = excess(a_old, side.partner, a_new, led.partner)
+    mass = 1 + side.total.others
+    moved = jnp.exp(epsilon) * drift + jnp.expm1(epsilon) * mass
+    moved = moved * jnp.exp(online.finite(a_old) - online.finite(a_new))
+    moved = jnp.where(epsilon == 0, drift, moved)
+    moved = jnp.where(jnp.isfinite(moved), moved, jnp.inf)  # too far apart to be of use
+    return jnp.where(a_old == -jnp.inf, 0, moved)
+
+
+def _log_quotient_of_leader(p: Led, q: Led, drift):
+    mass = 1 + p.total.others
+    near = jnp.abs(drift) <= mass / 2
+    log_q = (p.partner - q.total.top) - jnp.log1p(q.total.others)
+    plain = num.finite_log(log_q + jnp.log1p(p.total.others))
+    return jnp.where(near, -jnp.log1p(jnp.where(near, drift, 0) / mass), plain)
+
+
+def _finite(x):
+    return jnp.where(jnp.isinf(x), 0, x)
