@@ -189,7 +189,8 @@ def weigh(
     p: Float[Array, "*shape"], f: Float[Array, "*shape"]
 ) -> Float[Array, "*shape"]:
     """`p · f`, but exactly 0 where `p` is 0, even if `f = −log q` is infinite there."""
-    return jnp.where(p == 0, 0, p * f)
+    product = p * jnp.where(p == 0, 0, f)
+    return jnp.where(product == 0, 0, product)  # 0, and never −0
 
 
 @weigh.defjvp

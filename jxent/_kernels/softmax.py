@@ -5,6 +5,7 @@ of is the little that is left. So nothing here subtracts from 1: the row is spli
 leading class and the others, and the others are measured against the largest of them.
 """
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -79,12 +80,14 @@ def log_probabilities(
     return (z - part.top) - part.surprise
 
 
+# Compiled in eager calls too: its steps have infinities, which jax_debug_infs would see.
+@functools.partial(jax.jit, inline=True)
 @jax.custom_jvp
 def softmax(z: Float[Array, "*batch k"]) -> Float[Array, "*batch k"]:
     return probabilities(z, partition(z))
 
 
-@softmax.defjvp
+@softmax.__wrapped__.defjvp
 def _softmax_jvp(primals, tangents):
     # ∂pᵢ = pᵢ (żᵢ − Σⱼ pⱼ żⱼ), which a common shift of ż leaves alone. Measured from the
     # leading class, the bracket is small where p is large, and so no digits cancel,
@@ -95,12 +98,13 @@ def _softmax_jvp(primals, tangents):
     return p, p * (v - jnp.sum(p * v, axis=-1, keepdims=True))
 
 
+@functools.partial(jax.jit, inline=True)
 @jax.custom_jvp
 def log_softmax(z: Float[Array, "*batch k"]) -> Float[Array, "*batch k"]:
     return log_probabilities(z, partition(z))
 
 
-@log_softmax.defjvp
+@log_softmax.__wrapped__.defjvp
 def _log_softmax_jvp(primals, tangents):
     # ∂ log pᵢ = żᵢ − Σⱼ pⱼ żⱼ, measured from the leading class as above.
     (z,), (z_dot,) = primals, tangents

@@ -17,8 +17,8 @@ class Tilt(NamedTuple):
 
         qⱼ = pⱼ exp(dⱼ + lead)     and     qⱼ = pⱼ exp(eⱼ − KL),  eⱼ = dⱼ − Σ pᵢ dᵢ
 
-    All of it is exact where a and b are near. If class 0 is as good as lost from q, the
-    leading class of `b` gives b₀: `lead` then is a constant without a meaning of its own.
+    All of it is exact where a and b are near. If class 0 is impossible in q, the leading
+    class of `b` gives b₀, and `lead` is a constant without a meaning of its own.
     """
 
     a0: Float[Array, "*batch 1"]
@@ -29,20 +29,6 @@ class Tilt(NamedTuple):
     mean: Float[Array, "*batch 1"]  # Σ pⱼ dⱼ, over the classes that are possible in q
     kl: Float[Array, "*batch 1"]
     lead: Float[Array, "*batch 1"]  # log (q₀ / p₀) = −log Σ pⱼ exp(dⱼ)
-
-
-# From this far below the leading class of `b`, class 0 is no centre to measure it from.
-_LOST = 30
-
-
-def centre_of(
-    b0: Float[Array, "*batch 1"], b_top: Float[Array, "*batch 1"]
-) -> Float[Array, "*batch 1"]:
-    """The logit of `b` to measure the others from: b₀, or b's own top if that is far."""
-    # A centre at a distance D costs eps · D in every dⱼ. Near equality b₀ has no distance.
-    # Where D is large, q differs from p by all of p₀, beside which eps · D is small, but
-    # not for a class that was masked by −1e9.
-    return jnp.where(b_top - b0 < _LOST, b0, b_top)
 
 
 def _step(a, b, a0, b0):
@@ -59,14 +45,14 @@ def tilt(a: Float[Array, "*batch k"], b: Float[Array, "*batch k"]) -> Tilt:
     a0 = jnp.max(a, axis=-1, keepdims=True)
     b_top = jnp.max(b, axis=-1, keepdims=True)
     b0 = jnp.max(jnp.where(a == a0, b, -jnp.inf), axis=-1, keepdims=True)
-    b0 = centre_of(b0, b_top)
-    p, d, risen = moments(a, b, a0, b0)
-    a_mass, b_mass = total(p), total(num.exp_of_difference(b, b_top))
-    mean = total(d) / a_mass
-    lead = lead_of(total(risen) / a_mass)
+    b0 = jnp.where(b0 == -jnp.inf, b_top, b0)
+    a_mass, moment, lag, risen = map(total, moments(a, b, a0, b0, b_top))
+    b_mass = total(num.exp_of_difference(b, b_top))
+    mean, lead = moment / a_mass, lead_of(risen / a_mass)
     near = total(curvature(a, b, a0, b0, b_top, mean)) / a_mass
+    far = jnp.log(b_mass) - jnp.log(a_mass) + lag / a_mass
     lost = jnp.any(lost_from_q(a, b, a0, a_mass), axis=-1, keepdims=True)
-    kl = divergence(near, lost, b0, b_top, a_mass, b_mass, mean)
+    kl = divergence(near, far, lost & (b_top > -jnp.inf))
     return Tilt(a0, b0, a_mass, b_top, b_mass, mean, kl, lead)
 
 
@@ -74,15 +60,16 @@ def tilt(a: Float[Array, "*batch k"], b: Float[Array, "*batch k"]) -> Tilt:
 # be divided by a_mass when they have been summed.
 
 
-def moments(a, b, a0, b0):
-    """What each class adds to Σ p, Σ p d and Σ p (exp(d) − 1)."""
+def moments(a, b, a0, b0, b_top):
+    """What each class adds to Σ p, Σ p d, Σ p ((b_top − b) − (a₀ − a)), Σ p (exp(d) − 1)."""
     p = num.exp_of_difference(a, a0)
     shared = (p > 0) & (b > -jnp.inf)
     d = _step(a, b, a0, b0)
+    lag = (b_top - b) - (a0 - a)
     near = p * jnp.expm1(jnp.clip(d, -1, 1))
     far = num.exp_of_difference(b, b0) - p
     risen = jnp.where(shared & (jnp.abs(d) <= 1), near, far)
-    return p, jnp.where(shared, p * d, 0), risen
+    return p, jnp.where(shared, p * d, 0), jnp.where(shared, p * lag, 0), risen
 
 
 def curvature(a, b, a0, b0, b_top, mean):
@@ -106,17 +93,16 @@ def probability(z, top, mass):
 
 
 def lead_of(risen):
-    """log (q₀ / p₀), of Σ p (exp(d) − 1)."""
-    return -jnp.log1p(risen)
+    """log (q₀ / p₀), of Σ p (exp(d) − 1); no less than −70, where it is of no use."""
+    return -jnp.log1p(jnp.minimum(risen, 1e30))
 
 
-def divergence(near, lost, b0, b_top, a_mass, b_mass, mean):
-    """KL(p ‖ q), of Σ p (exp(e) − 1 − e)."""
+def divergence(near, far, lost):
+    """KL(p ‖ q), of Σ p (exp(e) − 1 − e), and of cross-entropy less entropy."""
     # Σ qⱼ exp(KL) = 1, hence KL = log1p(Σ pⱼ (exp(eⱼ) − 1 − eⱼ)), without a negative term.
-    # The exponentials overflow where KL is large, and the plain difference will do.
-    large = (b_top - b0) + jnp.log(b_mass) - jnp.log(a_mass) - mean
-    kl = jnp.where(large > 40, large, jnp.log1p(near))
-    return jnp.where(lost & (b_top > -jnp.inf), jnp.inf, kl)
+    # The exponentials overflow where KL is large, and the plain difference will do:
+    # H(p, q) = log b_mass + Σ p (b_top − b)  less  H(p) = log a_mass + Σ p (a₀ − a).
+    return jnp.where(lost, jnp.inf, jnp.where(far > 40, far, jnp.log1p(near)))
 
 
 def excess(a, b, tilt):
