@@ -67,8 +67,8 @@ class LinearLogits(Density):
     hidden: Float[ArrayLike, "*batch d"]
     weight: Float[ArrayLike, "d v"] | Float[ArrayLike, "v d"]
     bias: Float[ArrayLike, " v"] | None = None
-    temperature: float | Float[ArrayLike, ""] | None = None
-    softcap: float | None = static(None)
+    temperature: float | Float[ArrayLike, "*#batch"] | None = None
+    softcap: float | Float[ArrayLike, ""] | None = None
     vocab_axis: int = static(1)
     axis_name: AxisName | None = static(None)
     block_size: int | None = static(None)

@@ -38,12 +38,14 @@ def source(q: Density) -> Dense | Linear:
     """Where the numbers of every class come from, in arrays."""
     if not isinstance(q, LinearLogits):
         return Dense(q.data)
-    temperature = q.temperature
-    if temperature is not None:
-        temperature = jnp.asarray(temperature, num.accumulator(q.data.dtype))
-    bias = None if q.bias is None else jnp.asarray(q.bias)
-    weight = jnp.asarray(q.weight)
-    return Linear(q.data, weight, bias, temperature, q.softcap, q.vocab_axis)
+    dtype = num.accumulator(q.data.dtype)
+    number = lambda x: None if x is None else jnp.asarray(x, dtype)
+    bias, weight = (
+        None if q.bias is None else jnp.asarray(q.bias),
+        jnp.asarray(q.weight),
+    )
+    at = number(q.temperature), number(q.softcap)
+    return Linear(q.data, weight, bias, *at, q.vocab_axis)
 
 
 def sums_of(

@@ -16,7 +16,7 @@ import numpy as np
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Int
 
-from ..._core.meshes import AxisName
+from ..._core.meshes import AxisName, is_manual
 from .linear_map import linear_map, mapped_together
 from .shards import over_shards, split_of
 from .sources import add_up, arrays_of, like, Source
@@ -62,6 +62,7 @@ class Statistic(Protocol[_S]):
         ...
 
 
+@functools.partial(jax.jit, static_argnums=(0, 1, 2), inline=True)
 def class_sum(
     statistic: Statistic[_S],
     axis_name: AxisName | None,
@@ -73,14 +74,18 @@ def class_sum(
 
     Args:
       statistic: What to add up.
-      axis_name: The axis of a `shard_map` over which the classes are shared out.
+      axis_name: The axis of a mesh over which the classes are shared out. In a `shard_map`
+        over it, the sources are one shard; else they are whole.
       block: How many classes to take at once; None for a default.
       sources: Where the logits come from, all with the same classes.
       rows: Whatever else the statistic depends on, one number per row each.
     """
-    split = split_of(sources, rows) if axis_name is None else None
-    if split is None:
+    # Under `jit`, because an eager loop over tiles would compile anew at every call.
+    if is_manual(axis_name):
         return _class_sum(statistic, axis_name, block, sources, rows)
+    split = split_of(sources, rows, axis_name)
+    if split is None:
+        return _class_sum(statistic, None, block, sources, rows)
     here = lambda axis_name, *args: _class_sum(statistic, axis_name, block, *args)
     return over_shards(here, split, sources, rows)
 
