@@ -12,7 +12,6 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Int
 
@@ -122,7 +121,8 @@ def _class_sum_jvp(statistic, axis_name, block, primals, tangents):
 
     def filled(value, tangent):
         if not jnp.issubdtype(value.dtype, jnp.floating):
-            return np.zeros(value.shape, jax.dtypes.float0)
+            # Not an array of zeros, which would not vary over a mesh as the value does.
+            return SymbolicZero(jax.typeof(value).to_tangent_aval())
         return jnp.zeros_like(value) if tangent is None else tangent.astype(value.dtype)
 
     return total, jax.tree.map(filled, total, sums)
