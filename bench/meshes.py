@@ -35,14 +35,20 @@ class Case(NamedTuple):
     def vocab(self) -> str | None:
         return self.weight[0]
 
+    def of_weight(self, vocab_axis: int) -> P:
+        return P(*(self.weight if vocab_axis == 0 else reversed(self.weight)))
+
 
 CASES = {
     "data 2 × vocab 4": Case({"data": 2, "vocab": 4}, P("data"), P("vocab", None)),
     "vocab 8": Case({"vocab": 8}, P(), P("vocab", None)),
     "data 8": Case({"data": 8}, P("data"), P(None, None)),
     "fully sharded 8": Case({"data": 8}, P("data"), P(None, "data")),
+    "fully sharded 2 × vocab 4": Case(
+        {"data": 2, "vocab": 4}, P("data"), P("vocab", "data")
+    ),
 }
-WAYS = ("dense", "shard_map", "Explicit axes", "Auto axes")
+WAYS = ("dense", "shard_map", "Explicit axes", "Auto axes, named", "Auto axes")
 
 
 def compiled(
@@ -52,6 +58,7 @@ def compiled(
     shape: Sequence[int],
     dtype: Any,
     block_size: int | None = None,
+    vocab_axis: int = 0,
 ) -> Any:
     """The mean log loss and its gradients by both factors, compiled."""
     kind = AxisType.Explicit if way == "Explicit axes" else AxisType.Auto
@@ -67,12 +74,18 @@ def compiled(
         jax.ShapeDtypeStruct(size, kind, sharding=NamedSharding(mesh, spec))
         for size, kind, spec in [
             ((n, d), dtype, case.hidden),
-            ((v, d), dtype, case.weight),
+            ((v, d) if vocab_axis == 0 else (d, v), dtype, case.of_weight(vocab_axis)),
             ((n,), jnp.int32, tokens),
         ]
     ]
-    linear = functools.partial(LinearLogits, vocab_axis=0, block_size=block_size)
-    q = linear if way != "dense" else lambda h, w: Logits(h @ w.T)
+    linear = functools.partial(
+        LinearLogits,
+        vocab_axis=vocab_axis,
+        block_size=block_size,
+        axis_name=case.vocab if way == "Auto axes, named" else None,
+    )
+    dense = lambda h, w: Logits(h @ (w.T if vocab_axis == 0 else w))
+    q = dense if way == "dense" else linear
     loss = lambda h, w, y: jnp.mean(cross_entropy(Labels(y), q(h, w)))
     if way == "shard_map":
         loss = _in_shard_map(linear, case, mesh)

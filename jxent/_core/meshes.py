@@ -1,4 +1,7 @@
-"""Indexing, on meshes too: what Explicit axes refuse is left to XLA's partitioner."""
+"""Arrays on meshes: how many shards they are in, and indexing.
+
+What Explicit axes refuse is left to XLA's partitioner.
+"""
 
 from collections.abc import Callable
 from typing import Any, TypeAlias
@@ -7,12 +10,31 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, Shaped
 
-AxisName: TypeAlias = str | tuple[str, ...]  # of a surrounding `shard_map`
+AxisName: TypeAlias = str | tuple[str, ...]  # of a mesh
+
+
+def is_manual(axis_name: AxisName | None) -> bool:
+    """Whether an array is one shard, because a `shard_map` surrounds us.
+
+    Otherwise it is the whole array, however it is laid out on the mesh.
+    """
+    if axis_name is None:
+        return False
+    try:
+        jax.lax.axis_size(axis_name)
+    except NameError:
+        return False
+    return True
 
 
 def all_classes(here: int, axis_name: AxisName | None) -> int:
     """How many classes all shards have together."""
-    return here if axis_name is None else here * jax.lax.axis_size(axis_name)
+    return here * jax.lax.axis_size(axis_name) if is_manual(axis_name) else here
+
+
+def sum_over_shards(x: Array, axis_name: AxisName | None) -> Array:
+    """The sum of what each shard has."""
+    return jax.lax.psum(x, axis_name) if is_manual(axis_name) else x
 
 
 def pick(

@@ -1,14 +1,16 @@
 """`LinearLogits`: the softmax of a projection that nobody has multiplied out yet."""
 
 import dataclasses
+import warnings
 from typing import final
 
+import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from .._core import arithmetic as num
-from .._core.meshes import all_classes, AxisName
+from .._core.meshes import all_classes, AxisName, layout
 from .._core.pytrees import pytree, static
 from .._core.shapes import check_float
 from .._kernels.streamed import Kind, Linear, Source
@@ -23,6 +25,7 @@ class LinearLogits(Streamed):
 
         pᵢ = exp zᵢ / Σⱼ exp zⱼ,      z = cap(hidden · weight + bias) / temperature
                                       cap(u) = softcap · tanh(u / softcap)
+                                      cap(−∞) = −∞
 
     The last layer of a language model makes gigabytes of logits, of which a loss needs one
     number per token. Every measure takes this instead, and goes through the vocabulary
@@ -33,14 +36,18 @@ class LinearLogits(Streamed):
       hidden: The last hidden states. Products are taken in their dtype, and add up in
         float32.
       weight: One column per class; with `vocab_axis=0` one row, as in a tied embedding.
-      bias: One number per class. A bias of −inf masks a class, padding for instance.
-      temperature: What to divide the logits by, a number or an array of no axes.
-      softcap: The bound of the soft-capped logits, a Python number.
+      bias: One number per class. A bias of −inf masks a class, padding for instance; a cap
+        cannot make it possible.
+      temperature: What to divide the logits by: one number, or one for each row.
+      softcap: The bound of the soft-capped logits, one number. It may be learned.
       vocab_axis: Which axis of the weight the classes are on, 1 or 0.
-      axis_name: The axis of a surrounding `shard_map` over which the classes are shared
-        out, in equal parts: labels count all classes, and so does the softmax. Under
-        `jit`, Explicit axes of a mesh are found by themselves. Auto axes are not: tokens
-        may be sharded over them; for classes put `jax.sharding.explicit_axes` around it.
+      axis_name: The axis of a mesh, or several, over which the classes are shared out in
+        equal parts. The name means the same under `jit`, with Auto or Explicit axes, where
+        arrays are whole, and in a `shard_map` over that axis, where they are shards:
+        labels count all classes, and so does the softmax. The weight stays where it is.
+        Explicit axes are also found without a name. On Auto axes, the tokens are taken to
+        be split over all other axes of the mesh; without a name over all of its axes, and
+        every device gathers the whole weight.
       block_size: How many classes to take at once. By default as many as make 16 MiB of
         float32 logits, from 512 to 4096; in the backward pass 20 MiB of cotangents in the
         dtype of `hidden` (bfloat16 if that has 8 bits), from 512 to 1536.
@@ -69,8 +76,8 @@ class LinearLogits(Streamed):
     hidden: Float[ArrayLike, "*batch d"]
     weight: Float[ArrayLike, "d v"] | Float[ArrayLike, "v d"]
     bias: Float[ArrayLike, " v"] | None = None
-    temperature: float | Float[ArrayLike, ""] | None = None
-    softcap: float | None = static(None)
+    temperature: float | Float[ArrayLike, "*#batch"] | None = None
+    softcap: float | Float[ArrayLike, ""] | None = None
     vocab_axis: int = static(1)
     axis_name: AxisName | None = static(None)
     block_size: int | None = static(None)
@@ -104,9 +111,7 @@ class LinearLogits(Streamed):
             if bias.shape != (k,):
                 wrong = f"bias of shape {bias.shape}, and {k} classes"
                 raise ValueError(f"{caller}: {name} has {wrong}")
-        if self.temperature is not None and (shape := jnp.shape(self.temperature)):
-            wrong = f"temperature of {name} has shape {shape}"
-            raise ValueError(f"{caller}: {wrong}, and is one number")
+        self._check_numbers(hidden.shape[:-1], name, caller)
         for option in ("temperature", "softcap", "block_size"):
             value = getattr(self, option)
             if isinstance(value, int | float) and not value > 0:
@@ -116,15 +121,52 @@ class LinearLogits(Streamed):
             wrong = f"block_size of {name} is {self.block_size!r}"
             raise TypeError(f"{caller}: {wrong}, and must be a whole number")
 
+        if self.axis_name is None:
+            _warn_of_gathering(weight, self.vocab_axis, name, caller)
+
+    def _check_numbers(self, batch: tuple[int, ...], name: str, caller: str) -> None:
+        """That the temperature is one number, or one for each row, and the cap is one."""
+        shape = () if self.temperature is None else jnp.shape(self.temperature)
+        if shape and (len(shape) > len(batch) or not _broadcasts(shape, batch)):
+            wrong = f"temperature of {name} has shape {shape}"
+            rows = f"one number, or one for each row, {batch}"
+            raise ValueError(f"{caller}: {wrong}, and must be {rows}")
+        if self.softcap is not None and (shape := jnp.shape(self.softcap)):
+            wrong = f"softcap of {name} has shape {shape}"
+            raise ValueError(f"{caller}: {wrong}, and must be one number")
+
     def source(self, partner: Model) -> tuple[Kind, Source]:
-        temperature = self.temperature
-        if temperature is not None:
-            temperature = jnp.asarray(temperature, num.accumulator(self.data.dtype))
+        dtype = num.accumulator(self.data.dtype)
+        number = lambda x: None if x is None else jnp.asarray(x, dtype)
         bias = None if self.bias is None else jnp.asarray(self.bias)
-        weight = jnp.asarray(self.weight)
-        return "logits", Linear(
-            self.data, weight, bias, temperature, self.softcap, self.vocab_axis
+        weight, at = (
+            jnp.asarray(self.weight),
+            map(number, (self.temperature, self.softcap)),
         )
+        return "logits", Linear(self.data, weight, bias, *at, self.vocab_axis)
+
+
+def _broadcasts(shape: tuple[int, ...], batch: tuple[int, ...]) -> bool:
+    pairs = zip(reversed(shape), reversed(batch), strict=False)
+    return all(n in (1, m) for n, m in pairs)
+
+
+def _warn_of_gathering(weight: Array, vocab_axis: int, name: str, caller: str) -> None:
+    """Warns if Auto axes split the classes of a concrete weight, which is not told."""
+    if layout(weight).mesh.empty or isinstance(
+        weight := jax.lax.stop_gradient(weight), jax.core.Tracer
+    ):
+        return
+    spec = getattr(weight.sharding, "spec", ())
+    over = spec[vocab_axis] if len(spec) > vocab_axis else None
+    if over is None or any(layout(weight).spec):
+        return
+    warnings.warn(
+        f"{caller}: the classes of {name}.weight are split over the mesh axis {over!r}, "
+        "and every device will gather the whole weight. To keep the classes where they "
+        f"are, pass axis_name={over!r} to LinearLogits or to the loss",
+        stacklevel=2,
+    )
 
 
 def _check_product(hidden, weight, vocab_axis, name, caller):

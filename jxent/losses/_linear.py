@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias
 
-import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
 from .._core import arithmetic as num
 from .._core.means import Mean
+from .._core.meshes import sum_over_shards
 from .._distributions.projection import LinearLogits
 from .._kernels.streamed import ChoiceOf, LeaderOf, MomentOf, SpreadOf, WeightOf
 from .._measures import streamed
@@ -156,7 +156,7 @@ def _weighted_loss(found, y, q, s, class_weights):
     if not s:
         return hard, counts
     total = jnp.sum(class_weights).astype(loss.dtype)
-    total = total if q.axis_name is None else jax.lax.psum(total, q.axis_name)
+    total = sum_over_shards(total, q.axis_name)
     even = total * loss + streamed.lead_from(choice, found["moment"], total)
     return (1 - s) * hard + s / k * even, counts
 

@@ -49,7 +49,10 @@ def without_hidden(q: LinearLogits, kept: Bool[Array, "*batch"] | None) -> Linea
     """`q` with hidden states of 0 in rows that are removed, whatever they held."""
     if kept is None:
         return q
-    return dataclasses.replace(q, hidden=jnp.where(kept[..., None], q.data, 0))
+    t, hidden = q.temperature, jnp.where(kept[..., None], q.data, 0)
+    if t is not None and jnp.ndim(t):
+        t = jnp.where(kept, t, 1)
+    return dataclasses.replace(q, hidden=hidden, temperature=t)
 
 
 def without_rows(

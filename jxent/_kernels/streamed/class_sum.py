@@ -13,11 +13,10 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Int
 
-from ..._core.meshes import AxisName
+from ..._core.meshes import AxisName, is_manual
 from .linear_map import linear_map, mapped_together
 from .shards import over_shards, split_of
 from .sources import add_up, arrays_of, like, Source
@@ -70,6 +69,8 @@ class Statistic(Protocol[_S]):
         ...
 
 
+# Under `jit`, because an eager loop over tiles would compile anew at every call.
+@functools.partial(jax.jit, static_argnums=(0, 1, 2), inline=True)
 def class_sum(
     statistic: Statistic[_S],
     axis_name: AxisName | None,
@@ -81,7 +82,8 @@ def class_sum(
 
     Args:
       statistic: What to add up.
-      axis_name: The axis of a `shard_map` over which the classes are shared out.
+      axis_name: The axis of a mesh over which the classes are shared out. In a `shard_map`
+        over it, the sources are one shard; else they are whole.
       block: How many classes to take at once; None for a default.
       sources: Where the logits come from, all with the same classes.
       rows: Whatever else the statistic depends on, one number per row each.
@@ -99,9 +101,11 @@ def on_mesh(
     rows: Rows,
 ) -> _S:
     """`sum_up(axis_name, sources, rows)`, by every device for what it has of them."""
-    split = split_of(sources, rows) if axis_name is None else None
-    if split is None:
+    if is_manual(axis_name):
         return sum_up(axis_name, sources, rows)
+    split = split_of(sources, rows, axis_name)
+    if split is None:
+        return sum_up(None, sources, rows)
     return over_shards(sum_up, split, sources, rows)
 
 
@@ -143,7 +147,8 @@ def derivative(statistic, axis_name, block, sources, rows, total, tangents):
 
     def filled(value, tangent):
         if not jnp.issubdtype(value.dtype, jnp.floating):
-            return np.zeros(value.shape, jax.dtypes.float0)
+            # Not an array of zeros, which would not vary over a mesh as the value does.
+            return SymbolicZero(jax.typeof(value).to_tangent_aval())
         return jnp.zeros_like(value) if tangent is None else tangent.astype(value.dtype)
 
     return jax.tree.map(filled, total, sums)

@@ -245,6 +245,7 @@ def _by_params(term, params, c):
     return only(params, c) if params else jnp.zeros_like(c.p)
 
 
+@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3), inline=True)
 def pair_sum(
     term: Any,
     kinds: Kinds,

@@ -1,8 +1,12 @@
-"""Sums over classes on meshes with Explicit axes, where types say how arrays are split.
+"""Sums over classes on a mesh: the program of a `shard_map`, for arrays that are whole.
 
-The program is that of a `shard_map`: tokens stay where they are, every device goes through
-its own classes, and the shards' sums meet, one number per row. Of the weight, all axes are
-gathered first that its classes are not split over, and its gradient is scattered alike.
+Tokens stay where they are, every device goes through its own classes, and the shards' sums
+meet, one number per row. Of the weight, all axes are gathered first that its classes are
+not split over, and its gradient is added up, and scattered, once, after the last tile.
+
+Types say how arrays lie on Explicit axes. Of Auto axes nobody knows while tracing: the
+classes are split over those that are named, the tokens over all others. If the arrays lie
+otherwise, XLA moves them, once and in front of the loop.
 """
 
 import dataclasses
@@ -26,35 +30,83 @@ class Split(NamedTuple):
     """How tokens and classes are split over a mesh."""
 
     mesh: Any
-    batch: tuple[Any, ...]  # of each batch axis, as in a PartitionSpec
+    batch: tuple[tuple[str, ...], ...]  # of each batch axis
     vocab: tuple[str, ...]  # of the classes
 
     @property
     def known(self) -> set[str]:
-        return {name for axis in self.batch for name in _names(axis)}.union(self.vocab)
+        return set(self.vocab).union(*self.batch)
+
+    def of_type(self, kind: AxisType) -> set[str]:
+        kinds = zip(self.mesh.axis_names, self.mesh.axis_types, strict=True)
+        return {name for name, found in kinds if found == kind}
 
 
-def split_of(sources: tuple[Source, ...], rows: Rows) -> Split | None:
-    """Tokens stay as the first array has them; None if no type says that any is split."""
+def split_of(
+    sources: tuple[Source, ...], rows: Rows, axis_name: AxisName | None = None
+) -> Split | None:
+    """How the arrays are split; None if there is no mesh, or none that splits them."""
     arrays = jax.tree.leaves((sources, rows))
-    meshes = [layout(x).mesh for x in arrays if any(layout(x).spec)]
+    by_type = [layout(x).mesh for x in arrays if any(layout(x).spec)]
+    meshes = [*by_type, *(layout(x).mesh for x in arrays)]
+    mesh = next((m for m in meshes if not m.empty), jax.sharding.get_abstract_mesh())
     weights = [source for source in sources if isinstance(source, Linear)]
-    if not (meshes and weights):
+    if mesh.empty or not (weights or axis_name):
         return None
-    first, *_ = weights
-    rank = first.hidden.ndim - 1
+    rank = max(source.rank for source in sources)
     tokens = [layout(x).spec[:rank] for x in _by_token(sources, rows)]
-    batch = next(filter(any, tokens), (None,) * rank)
-    taken = {name for axis in batch for name in _names(axis)}
-    vocab = _leading(_names(layout(first.weight).spec[first.vocab_axis]), taken)
-    return Split(meshes[0], tuple(batch), vocab)
+    batch = tuple(map(_names, next(filter(any, tokens), (None,) * rank)))
+    if axis_name is None:
+        first, *_ = weights
+        taken = {name for names in batch for name in names}
+        vocab = _leading(_names(layout(first.weight).spec[first.vocab_axis]), taken)
+    else:
+        vocab = _named(axis_name, mesh, sources[0].num_classes)
+        batch = tuple(tuple(n for n in names if n not in vocab) for names in batch)
+    split = Split(mesh, batch, vocab)
+    split = split._replace(batch=_over_auto_axes(split, sources, rows))
+    return split if by_type or split.known else None
+
+
+def _named(axis_name: AxisName, mesh: Any, num_classes: int) -> tuple[str, ...]:
+    """The axes that the classes are split over, which have to be axes of the mesh."""
+    names = _names(axis_name)
+    kinds = dict(zip(mesh.axis_names, mesh.axis_types, strict=True))
+    wrong = [name for name in names if kinds.get(name) in (None, AxisType.Manual)]
+    if wrong:
+        known = f"the arrays are on a mesh with the axes {mesh.axis_names}"
+        raise ValueError(f"axis_name is {axis_name!r}, and {known}")
+    shards = math.prod(mesh.shape[name] for name in names)
+    if num_classes % shards:
+        fix = "pad the vocabulary, with a bias of −inf for what is no class"
+        parts = f"{num_classes} classes do not make {shards} equal parts"
+        raise ValueError(f"{parts}, as axis_name={axis_name!r} wants: {fix}")
+    return names
+
+
+def _over_auto_axes(split: Split, sources: Any, rows: Rows) -> tuple[Any, ...]:
+    """The tokens' axes, split over every Auto axis that classes are not, if they divide."""
+    example = next(_by_token(sources, rows))
+    batch, sizes = list(split.batch), example.shape[: len(split.batch)]
+    size_of = lambda names: math.prod(split.mesh.shape[name] for name in names)
+    sizes = [n // size_of(names) for n, names in zip(sizes, batch, strict=True)]
+    auto = split.of_type(AxisType.Auto).difference(split.known)
+    for name in filter(auto.__contains__, split.mesh.axis_names):
+        shards = split.mesh.shape[name]
+        fits = [i for i, n in enumerate(sizes) if n > 0 and n % shards == 0]
+        if fits and shards > 1:
+            i, *_ = fits
+            batch[i], sizes[i] = (*batch[i], name), sizes[i] // shards
+    return tuple(batch)
 
 
 def _by_token(sources: tuple[Source, ...], rows: Rows) -> Iterator[Array]:
+    """What has batch axes in front; hidden states first."""
+    for source in sources:
+        if isinstance(source, Linear):
+            yield source.hidden
     for source in sources:
         match source:
-            case Linear():
-                yield source.hidden
             case OneHot():
                 yield source.label
             case Dense() if not source.shared:
@@ -71,12 +123,16 @@ def over_shards(
     """`sum_up` of every device's own tokens and classes."""
     sources = tuple(_of_a_shard(source, split) for source in sources)
     specs = tuple(_specs(source, split) for source in sources)
-    all_specs = specs, {name: P(*split.batch) for name in rows}
-    sources, rows = jax.tree.map(
-        lambda x, spec: jax.sharding.reshard(x, NamedSharding(split.mesh, spec)),
-        (sources, rows),
-        all_specs,
-    )
+    all_specs = specs, {name: _spec(*split.batch) for name in rows}
+    explicit = split.of_type(AxisType.Explicit)
+    if explicit:
+        sources, rows = jax.tree.map(
+            lambda x, spec: jax.sharding.reshard(
+                x, NamedSharding(split.mesh, _only(explicit, spec))
+            ),
+            (sources, rows),
+            all_specs,
+        )
 
     def here(sources, rows):
         sources = map(_gathered, sources, specs, [split] * len(specs))
@@ -84,16 +140,16 @@ def over_shards(
 
     if not split.known:
         return here(sources, rows)
-    kinds = zip(split.mesh.axis_names, split.mesh.axis_types, strict=True)
-    explicit = {name for name, kind in kinds if kind == AxisType.Explicit}
+    alone = {name for name, size in split.mesh.shape.items() if size == 1}
+    manual = split.known | explicit | (alone & split.of_type(AxisType.Auto))
     # All of them is the default, which leaves out what a surrounding `vmap` has taken.
-    every = explicit == set(split.mesh.axis_names)
+    every = manual == set(split.mesh.axis_names)
     return jax.shard_map(
         here,
         mesh=split.mesh,
         in_specs=all_specs,
-        out_specs=P(*split.batch),
-        axis_names=set() if every else explicit,
+        out_specs=_spec(*split.batch),
+        axis_names=set() if every else manual,
     )(sources, rows)
 
 
@@ -106,23 +162,26 @@ def _of_a_shard(source: Source, split: Split) -> Source:
 
 
 def _specs(source: Source, split: Split) -> Any:
-    vocab, batch = split.vocab or None, split.batch
+    vocab, batch = split.vocab, split.batch
     match source:
         case Dense():
-            spec = P(vocab) if source.shared else P(*batch, vocab)
+            spec = _spec(vocab) if source.shared else _spec(*batch, vocab)
             return dataclasses.replace(source, x=spec)
         case OneHot():
-            return dataclasses.replace(source, label=P(*batch))
-    kept = [
-        tuple(name for name in _names(axis) if name in split.known) or None
-        for axis in layout(source.weight).spec
-    ]
+            return dataclasses.replace(source, label=_spec(*batch))
+    kept = []
+    for i, axis in enumerate(layout(source.weight).spec):
+        first = split.vocab if i == source.vocab_axis else ()
+        rest = split.known.difference(split.vocab)
+        kept.append((*first, *(name for name in _names(axis) if name in rest)))
+    of_rows = () if "temperature" in source.shared else batch
     return dataclasses.replace(
         source,
-        hidden=P(*batch, None),
-        weight=P(*kept),
-        bias=None if source.bias is None else P(vocab),
-        temperature=None if source.temperature is None else P(),
+        hidden=_spec(*batch, ()),
+        weight=_spec(*kept),
+        bias=None if source.bias is None else _spec(vocab),
+        temperature=None if source.temperature is None else _spec(*of_rows),
+        softcap=None if source.softcap is None else P(),
     )
 
 
@@ -134,6 +193,14 @@ def _gathered(source: Source, specs: Any, split: Split) -> Source:
         if names := tuple(name for name in _names(axis) if name not in split.vocab):
             weight = jax.lax.all_gather(weight, names, axis=i, tiled=True)
     return dataclasses.replace(source, weight=weight)
+
+
+def _spec(*axes: tuple[str, ...]) -> P:
+    return P(*(names or None for names in axes))
+
+
+def _only(kept: set[str], spec: P) -> P:
+    return _spec(*(tuple(n for n in _names(axis) if n in kept) for axis in spec))
 
 
 def _leading(names: tuple[str, ...], taken: set[str]) -> tuple[str, ...]:

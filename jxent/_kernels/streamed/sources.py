@@ -28,6 +28,11 @@ class Dense:
         return self.x.shape[-1]
 
     @property
+    def rank(self) -> int:
+        """How many batch axes there are."""
+        return self.x.ndim - 1
+
+    @property
     def num_rows(self) -> int:
         return math.prod(self.x.shape[:-1])
 
@@ -69,6 +74,10 @@ class OneHot:
     itemsize: ClassVar = 0  # of a cotangent, which it has not
 
     @property
+    def rank(self) -> int:
+        return self.label.ndim
+
+    @property
     def num_rows(self) -> int:
         return math.prod(self.label.shape)
 
@@ -94,18 +103,18 @@ class Linear:
     """Logits that nobody has multiplied out.
 
         z = cap(hidden · weight + bias) / temperature,     cap(u) = c tanh(u / c)
+                                                           cap(−∞) = −∞
 
-    Products are taken in the dtype of `hidden`, and add up in float32 at least.
+    Products are taken in the dtype of `hidden`, and add up in float32 at least. The
+    temperature is one number, or one for each row.
     """
 
     hidden: Float[Array, "*batch d"]
     weight: Float[Array, "v d"] | Float[Array, "d v"]
     bias: Float[Array, " v"] | None = None
-    temperature: Float[Array, ""] | None = None
-    softcap: float | None = dataclasses.field(default=None, metadata={"static": True})
+    temperature: Float[Array, ""] | Float[Array, "*batch"] | None = None
+    softcap: Float[Array, ""] | None = None
     vocab_axis: int = dataclasses.field(default=1, metadata={"static": True})
-
-    shared: ClassVar = ("weight", "bias", "temperature")
 
     @property
     def class_axis(self) -> dict[str, int]:
@@ -114,6 +123,15 @@ class Linear:
     @property
     def num_classes(self) -> int:
         return self.weight.shape[self.vocab_axis]
+
+    @property
+    def shared(self) -> tuple[str, ...]:
+        one = self.temperature is not None and self.temperature.ndim == 0
+        return "weight", "bias", "softcap", *(["temperature"] if one else [])
+
+    @property
+    def rank(self) -> int:
+        return self.hidden.ndim - 1
 
     @property
     def num_rows(self) -> int:
@@ -132,7 +150,7 @@ class Linear:
 
     def tile(self, start, width) -> Float[Array, "*batch w"]:
         u, _, b = self._product(start, width)
-        return self._finish(u, b, self.temperature)
+        return _finish(u, b, self.temperature, self.softcap)
 
     def _product(self, start, width):
         w = _take(self.weight, start, width, self.vocab_axis)
@@ -142,24 +160,14 @@ class Linear:
         b = None if self.bias is None else _take(self.bias, start, width, 0)
         return _dot(self.hidden, w, [-1], [1 - self.vocab_axis]), w, b
 
-    def _finish(self, u, b, temperature):
-        if b is not None:
-            u = u + jnp.broadcast_to(b.astype(u.dtype), u.shape)
-        if self.softcap is not None:
-            capped = self.softcap * jnp.tanh(u / self.softcap)
-            u = jnp.where(u == -jnp.inf, u, capped)  # which no cap makes possible
-        if temperature is not None:
-            u = u / temperature.astype(u.dtype)
-        return u
-
     def pull(self, start, width, names):
         """A tile, and what turns its cotangent into those of the parts that made it."""
         u, w, b = self._product(start, width)
-        z, back = jax.vjp(self._finish, u, b, self.temperature)
+        z, back = jax.vjp(_finish, u, b, self.temperature, self.softcap)
 
         def pieces(ct):
-            du, db, dt = back(ct)
-            found = {"bias": db, "temperature": dt}
+            du, db, dt, dc = back(ct)
+            found = {"bias": db, "temperature": dt, "softcap": dc}
             # The products are of the operands' dtype here too, or they would be slow. And
             # without the barrier, each would make this anew of float32 logits, stored.
             dtype = self._cotangent_dtype
@@ -173,6 +181,20 @@ class Linear:
             return found
 
         return z, pieces
+
+
+def _finish(u, b, temperature, softcap):
+    """Logits of products."""
+    if b is not None:
+        u = u + jnp.broadcast_to(b.astype(u.dtype), u.shape)
+    if softcap is not None:
+        # A cap cannot make an impossible class possible, nor have a slope there: 0 · ∞.
+        c, impossible = softcap.astype(u.dtype), u == -jnp.inf
+        u = jnp.where(impossible, u, c * jnp.tanh(jnp.where(impossible, 0, u) / c))
+    if temperature is not None:
+        t = temperature.astype(u.dtype)
+        u = u / (t[..., None] if t.ndim else t)
+    return u
 
 
 Source = Dense | OneHot | Linear
