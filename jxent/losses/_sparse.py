@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Unpack
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,9 @@ from jaxtyping import Array, Float, Int
 from .. import checks
 from .._core import arithmetic as num, meshes as mesh
 from .._kernels import softmax as sm
-from ._arguments import common_batch, FloatLike, TargetLike, Where
+from ._arguments import common_batch, FloatLike, TargetLike
+from ._counts import Counts, events
+from ._options import loss, R, Rowwise
 from ._rows import rows_of
 
 
@@ -31,8 +33,9 @@ def make_fenchel_young_loss(
       max_fun: Ω*, from one row of scores to a number.
 
     Returns:
-      `loss(scores, targets, *args, **kwargs)`, over the last axis, one number per row;
-      what is left of the arguments goes to `max_fun`. Half precision is widened first.
+      `loss(scores, targets, *args, **kwargs)`, over the last axis, one number per row, or
+      what `reduction` and `weights` make of them; what is left of the arguments goes to
+      `max_fun`. Half precision is widened first.
 
     Limits:
       A score of −inf costs nothing where its target is 0, if `max_fun` can take it.
@@ -50,7 +53,9 @@ def make_fenchel_young_loss(
       Machine Learning Research 21, 2020, section 3.
     """
 
-    def fenchel_young_loss(scores, targets, *args, **kwargs):
+    def fenchel_young_loss(
+        scores, targets, *args, weights=None, reduction=None, **kwargs
+    ):
         x, t = jnp.asarray(scores), jnp.asarray(targets)
         caller = "fenchel_young_loss"
         checks.check_float(x, name="scores", caller=caller)
@@ -64,7 +69,8 @@ def make_fenchel_young_loss(
         of_row = jnp.vectorize(
             lambda x: max_fun(x, *args, **kwargs), signature="(n)->()"
         )
-        return of_row(x) - jnp.sum(num.weigh(t, x), axis=-1)
+        losses = of_row(x) - jnp.sum(num.weigh(t, x), axis=-1)
+        return Counts.of(None, weights, batch, caller).reduce(losses, reduction)
 
     return fenchel_young_loss
 
@@ -116,13 +122,10 @@ def entmax15(scores: Float[ArrayLike, "*batch k"]) -> Float[Array, "*batch k"]:
     return _entmax(_scores(scores, "entmax15"), 1.5)
 
 
+@loss
 def multiclass_sparsemax_loss(
-    scores: FloatLike,
-    labels: Int[ArrayLike, "*batch"],
-    *,
-    where: Where = None,
-    ignore_index: int | None = None,
-) -> Float[Array, "*batch"]:
+    scores: FloatLike, labels: Int[ArrayLike, "*batch"], **options: Unpack[Rowwise[R]]
+) -> R:
     """Fenchel-Young loss of sparsemax: exactly 0 once the label leads by 1.
 
         ⟨p − e_y, x⟩ + ½ Σᵢ pᵢ (1 − pᵢ),   p = sparsemax(x)               last axis
@@ -130,10 +133,11 @@ def multiclass_sparsemax_loss(
     Args:
       scores: Predictions. −inf is an impossible class.
       labels: The index of each row's class.
-      where, ignore_index: As for `softmax_cross_entropy_with_integer_labels`.
+      options: As for `softmax_cross_entropy_with_integer_labels`.
 
     Returns:
-      One number per row, in [0, ∞]; float32 for half precision.
+      One number per row, in [0, ∞], or what `reduction` makes of them; float32 for half
+      precision.
 
     Limits:
       The gradient is p − e_y. A label out of range gives NaN.
@@ -149,16 +153,13 @@ def multiclass_sparsemax_loss(
       Martins and Astudillo, "From Softmax to Sparsemax", ICML 2016, section 3.
     """
     caller = "multiclass_sparsemax_loss"
-    return _entmax_loss(scores, labels, where, ignore_index, 2.0, caller)
+    return _entmax_loss(scores, labels, 2.0, caller=caller, **options)
 
 
+@loss
 def multiclass_entmax15_loss(
-    scores: FloatLike,
-    labels: Int[ArrayLike, "*batch"],
-    *,
-    where: Where = None,
-    ignore_index: int | None = None,
-) -> Float[Array, "*batch"]:
+    scores: FloatLike, labels: Int[ArrayLike, "*batch"], **options: Unpack[Rowwise[R]]
+) -> R:
     """Fenchel-Young loss of entmax-1.5: exactly 0 once the label leads by 2.
 
         ⟨p − e_y, x⟩ + 4/3 Σᵢ pᵢ (1 − √pᵢ),   p = entmax15(x)             last axis
@@ -166,10 +167,11 @@ def multiclass_entmax15_loss(
     Args:
       scores: Predictions. −inf is an impossible class.
       labels: The index of each row's class.
-      where, ignore_index: As for `softmax_cross_entropy_with_integer_labels`.
+      options: As for `softmax_cross_entropy_with_integer_labels`.
 
     Returns:
-      One number per row, in [0, ∞]; float32 for half precision.
+      One number per row, in [0, ∞], or what `reduction` makes of them; float32 for half
+      precision.
 
     Limits:
       The gradient is p − e_y. A label out of range gives NaN.
@@ -186,10 +188,13 @@ def multiclass_entmax15_loss(
       section 3.
     """
     caller = "multiclass_entmax15_loss"
-    return _entmax_loss(scores, labels, where, ignore_index, 1.5, caller)
+    return _entmax_loss(scores, labels, 1.5, caller=caller, **options)
 
 
-def sparsemax_loss(logits: FloatLike, labels: TargetLike) -> Float[Array, "*batch"]:
+@loss
+def sparsemax_loss(
+    logits: FloatLike, labels: TargetLike, **options: Unpack[Rowwise[R]]
+) -> R:
     """Fenchel-Young loss of sparsemax for one event: exactly 0 beyond a margin of 1.
 
         max(0, ¼ (1 − m)²) for |m| ≤ 1, max(0, −m) beyond,   m = x if y = 1 else −x
@@ -199,9 +204,15 @@ def sparsemax_loss(logits: FloatLike, labels: TargetLike) -> Float[Array, "*batc
     Args:
       logits: Predictions, one number per event.
       labels: 0 or 1. One of the two shapes must be the other's after broadcasting.
+      options: As for `sigmoid_binary_cross_entropy`.
 
     Returns:
-      One number per event, in [0, ∞]; float32 for half precision.
+      One number per event, in [0, ∞], or what `reduction` makes of them; float32 for half
+      precision.
+
+    Limits:
+      An infinite logit costs 0 or +∞, with slope 0 or ±1. A label that is neither 0 nor 1
+      gives NaN, in value and gradient.
 
     Example:
       >>> import jax.numpy as jnp
@@ -213,13 +224,34 @@ def sparsemax_loss(logits: FloatLike, labels: TargetLike) -> Float[Array, "*batc
       Blondel, Martins and Niculae, "Learning with Fenchel-Young Losses", Journal of
       Machine Learning Research 21, 2020, section 4.4.
     """
-    x, y = jnp.asarray(logits), jnp.asarray(labels)
     caller = "sparsemax_loss"
-    checks.check_float(x, name="logits", caller=caller)
-    shapes = f"logits have shape {x.shape}, labels have shape {y.shape}"
-    batch = common_batch(x.shape, y.shape, caller, shapes)
-    x, y = num.at_least_float32(jnp.broadcast_to(x, batch)), jnp.broadcast_to(y, batch)
-    return jax.nn.sparse_plus(jnp.where(y.astype(bool), -x, x))
+    x, y, counts, reduction = events(logits, labels, caller=caller, **options)
+    x, y = num.widen(x, y)
+    text = f"{caller}: a label is {{}}, neither 0 nor 1"
+    checks.demand(_between, text, y)
+    y = jnp.where((y == 0) | (y == 1), y, jnp.nan)
+    return counts.reduce(_sparse_plus((1 - 2 * y) * x), reduction)
+
+
+def _between(y):
+    wrong = (y != 0) & (y != 1)
+    return jnp.any(wrong), jnp.max(jnp.where(wrong, y, -jnp.inf), initial=-jnp.inf)
+
+
+@jax.custom_jvp
+def _sparse_plus(x: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
+    inside = (jnp.clip(x, -1, 1) + 1) ** 2 / 4
+    return jnp.where(x > 1, x, inside)
+
+
+@_sparse_plus.defjvp
+def _sparse_plus_jvp(primals, tangents):
+    # ∂ = (x + 1) / 2 between −1 and 1, and there alone is it curved.
+    (x,), (x_dot,) = primals, tangents
+    inside = (x > -1) & (x < 1)
+    slope = jnp.where(inside, (jnp.where(inside, x, 0) + 1) / 2, jnp.where(x > 0, 1, 0))
+    slope = jnp.where(jnp.isnan(x), jnp.nan, slope.astype(x.dtype))
+    return _sparse_plus(x), slope * x_dot
 
 
 def _scores(scores, caller):
@@ -228,16 +260,8 @@ def _scores(scores, caller):
     return num.at_least_float32(x)
 
 
-def _entmax_loss(scores, labels, where, ignore_index, alpha, caller):
-    rows = rows_of(
-        scores,
-        labels,
-        -1,
-        where,
-        caller=caller,
-        kinds="hard",
-        ignore_index=ignore_index,
-    )
+def _entmax_loss(scores, labels, alpha, *, where, **options):
+    rows = rows_of(scores, labels, -1, where, kinds="hard", **options)
     x = num.at_least_float32(rows.q.data)
     return rows.finish(_fenchel_young(x, rows.p.data, alpha))
 
