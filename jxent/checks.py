@@ -31,9 +31,11 @@ from typing import Any, ParamSpec, TypeVar
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.core import Tracer
 from jax.experimental import checkify
 from jax.typing import ArrayLike
+from jaxtyping import Array
 
 from ._core.domains import Claim, ELEMENTWISE, holds, Report, report
 from ._core.shapes import (
@@ -252,6 +254,46 @@ def assert_binary_logits(
       AssertionError: assert_binary_logits: entry [1] of x is NaN
     """
     _check(x, Claim("binary_logits", name, caller))
+
+
+def demand(
+    flaw: Callable[..., tuple[Any, Any]],
+    text: str,
+    *arrays: Array,
+    error: type[Exception] = AssertionError,
+) -> None:
+    """Raises `text` of a value if `flaw(*arrays)`, `(is_there, value)`, finds one.
+
+    As the mode says: at once if the arrays are known, with `error`; staged, under
+    `checked`, an AssertionError.
+
+    Example:
+      >>> import jxent, jax.numpy as jnp
+      >>> jxent.checks.demand(lambda t: (t <= 0, t), "t is {}", jnp.array(-1.0))
+      Traceback (most recent call last):
+      AssertionError: t is -1.0
+    """
+    how = _mode.value
+    known = [x.to_concrete_value() if isinstance(x, Tracer) else x for x in arrays]
+    staged = any(x is None for x in known)
+    if how == "off" or (staged and how == "eager") or _chex_is_disabled():
+        return
+    if not staged:
+        with jax.ensure_compile_time_eval():
+            bad, value = flaw(*(np.asarray(x) if x.size < 2 else x for x in known))
+            if bad:
+                raise error(text.format(value))
+        return
+    bad, value = flaw(*map(jax.lax.stop_gradient, arrays))
+    if how == "checkify":
+        checkify.debug_check(~jnp.asarray(bad), _PREFIX + text, jnp.asarray(value))
+    else:
+        jax.debug.callback(functools.partial(_raise_text, text), bad, value)
+
+
+def _raise_text(text: str, bad: Any, value: Any) -> None:
+    if bad:
+        raise AssertionError(text.format(value))
 
 
 _PREFIX = "[Chex] chexify assertion 'jxent' failed: "  # by which chexify knows its own

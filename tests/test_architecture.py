@@ -30,10 +30,13 @@ _measures.streamed
 _measures.pairs _measures.entropy _measures.cross_entropy
 _measures.divergence
 _transforms.chunked
+losses._options
 losses._arguments
+losses._counts
 losses._rows losses._tokens
 losses._softmax losses._surprise losses._kl losses._sparse losses._linear losses._policy
-losses._distill losses._sigmoid
+losses._distill
+losses._sigmoid
 losses
 __init__
 _demo.text

@@ -264,10 +264,10 @@ def test_padding_does_not_leak_into_distillation(divergence, short, bad):
         ({"divergence": "both"}, "none of the three"),
         ({"teacher_weight": 0.3}, "teacher_weight is for"),
         ({"divergence": "js", "teacher_weight": 1.0}, r"not in \(0, 1\)"),
-        ({"hard_weight": 0.5}, "labels are missing"),
-        ({"labels": Y}, "hard_weight is 0.0"),
+        ({"hard_weight": 0.5}, "hard_weight is for labels"),
+        ({"labels": Y}, r"hard_weight > 0 \(it is 0.0\)"),
         ({"ignore_index": -100}, "no labels"),
-        ({"temperature": -1.0}, "not positive"),
+        ({"temperature": -1.0}, r"not in \(0, inf\)"),
         ({"teacher_classes": Y}, "teacher_classes has shape"),
     ],
 )

@@ -44,6 +44,13 @@ def two_diff(
     return difference, jnp.where(jnp.isfinite(difference), error, 0)
 
 
+def two_sum(
+    a: Float[Array, "*shape"], b: Float[Array, "*shape"]
+) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
+    """`a + b` as a rounded sum and its exact rounding error, likewise."""
+    return two_diff(a, -b)
+
+
 def exp_of_difference(
     a: Float[Array, "*shape"], b: Float[Array, "*shape"]
 ) -> Float[Array, "*shape"]:

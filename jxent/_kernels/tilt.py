@@ -61,7 +61,7 @@ def tilt(a: Float[Array, "*batch k"], b: Float[Array, "*batch k"]) -> Tilt:
 
 
 def moments(a, b, a0, b0, b_top):
-    """What each class adds to Σ p, Σ p d, Σ p ((b_top − b) − (a₀ − a)) and Σ p (exp(d) − 1)."""
+    """What each class adds to the four sums that align the two softmaxes."""
     p = num.exp_of_difference(a, a0)
     shared = (p > 0) & (b > -jnp.inf)
     d = _step(a, b, a0, b0)

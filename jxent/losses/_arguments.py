@@ -1,6 +1,6 @@
 """What optax's arguments may be: axes, masks, shapes that match, numbers in range."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import jax.numpy as jnp
@@ -10,11 +10,12 @@ from jaxtyping import Array, Bool, Float, Num, Shaped
 
 from .. import checks
 from .._core import arithmetic as num
+from .._core.shapes import integers
+from ._options import is_known, Where
 
 Axis: TypeAlias = int | tuple[int, ...] | None
 FloatLike: TypeAlias = Float[ArrayLike, "..."]
 TargetLike: TypeAlias = Num[ArrayLike, "..."] | Bool[ArrayLike, "..."]
-Where: TypeAlias = Bool[ArrayLike, "..."] | None
 
 
 def axes_from_the_end(axis: Axis, ndim: int, caller: str) -> tuple[int, ...]:
@@ -71,8 +72,8 @@ def as_where(where: Bool[ArrayLike, "..."], caller: str) -> Bool[Array, "..."]:
     where = jnp.asarray(where)
     if where.dtype != bool:
         raise TypeError(
-            f"{caller}: where is {where.dtype}, not bool. Weights belong to the mean: "
-            "Mean.of(losses, weights=weights)"
+            f"{caller}: where is {where.dtype}, not bool. Weights are another option: "
+            "weights=..."
         )
     return where
 
@@ -92,30 +93,6 @@ def both(
     return b if a is None else a & b
 
 
-def demand(x: Any, holds: Callable[[Any], bool], name: str, wrong: str) -> None:
-    """ValueError if a number that is known while tracing is not as it should be."""
-    if isinstance(x, int | float | np.generic) and not holds(x):
-        raise ValueError(f"{name} is {x}, {wrong}")
-
-
-def demand_number(x: Any, holds: Callable[[Any], bool], name: str, wrong: str) -> None:
-    """As `demand`; ValueError too for an array of numbers, which would broadcast."""
-    if np.ndim(x):
-        raise ValueError(f"{name} has shape {np.shape(x)}, and is one number")
-    demand(x, holds, name, wrong)
-
-
-def smoothing(x: Any, caller: str) -> float:
-    """A share as a Python number: whether there is smoothing is part of the program."""
-    if not isinstance(x, int | float | np.number):
-        kind = type(x).__name__
-        raise TypeError(
-            f"{caller}: label_smoothing is a {kind}, and must be a Python number"
-        )
-    demand(x, lambda s: 0 <= s < 1, f"{caller}: label_smoothing", "not in [0, 1)")
-    return float(x)
-
-
 def check_predictions(x: Array, truth: Array, name: str, caller: str) -> None:
     """TypeError unless predictions are floating point."""
     swapped = jnp.issubdtype(truth.dtype, jnp.floating)
@@ -124,11 +101,30 @@ def check_predictions(x: Array, truth: Array, name: str, caller: str) -> None:
 
 
 def at_temperature(
-    z: Float[Array, "*batch k"], temperature: float, caller: str
+    z: Float[Array, "*batch k"], temperature: Any, caller: str
 ) -> Float[Array, "*batch k"]:
-    positive = lambda t: t > 0
-    demand_number(temperature, positive, f"{caller}: temperature", "not positive")
-    if isinstance(temperature, int | float) and temperature == 1:
+    if is_known(temperature, 1):
         return z
     z = num.at_least_float32(z)
-    return z / jnp.asarray(temperature, z.dtype)
+    t = jnp.asarray(temperature, z.dtype)
+    t = spread(t, z.shape[:-1], "temperature", caller) if t.ndim else t
+    return z / jnp.broadcast_to(t[..., None] if t.ndim else t, z.shape)
+
+
+def ignored(
+    labels: Any, index: int | None, caller: str
+) -> Bool[Array, "*batch"] | None:
+    """Where labels are `index`; one that their dtype does not have is none of them."""
+    if index is None:
+        return None
+    if not isinstance(index, int | np.integer):
+        kind = type(index).__name__
+        raise TypeError(
+            f"{caller}: ignore_index is {kind}, and must be a Python integer"
+        )
+    labels = integers(labels)
+    if jnp.issubdtype(labels.dtype, jnp.integer):
+        info = jnp.iinfo(labels.dtype)
+        if not info.min <= index <= info.max:
+            return jnp.zeros(labels.shape, bool)
+    return jnp.asarray(labels == index)

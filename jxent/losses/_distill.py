@@ -1,6 +1,6 @@
 """Learning from a teacher's predictions."""
 
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeAlias, Unpack
 
 import jax
 import jax.numpy as jnp
@@ -14,22 +14,34 @@ from .._distributions.discrete import Labels, Logits
 from .._distributions.projection import LinearLogits
 from .._kernels.streamed import ToldOf
 from .._measures import streamed
-from .._measures.cross_entropy import cross_entropy
-from .._measures.divergence import js_divergence, kl_divergence
-from ._arguments import at_temperature, both, demand, Where
-from ._rows import measured
-from ._softmax import softmax_cross_entropy_with_integer_labels
-from ._tokens import cooler, rows_where, tokens_of, without_hidden, without_rows
+from .._measures.cross_entropy import mean_code_length
+from .._measures.divergence import nats_of_js, nats_of_kl
+from ._arguments import at_temperature, both, split_where
+from ._counts import Counts, kept_events
+from ._options import is_known, loss, Number, Option, R, Reduced, Where
+from ._tokens import temper, without_hidden
 
 
-class Distillation(NamedTuple):
-    """The loss, and what it is made of, before these are weighed: one number per row."""
+class Distilled(Reduced[R], Generic[R], total=False):
+    """What distillation takes besides."""
 
-    loss: Float[Array, "*batch"]
-    soft: Float[Array, "*batch"]  # the divergence from the teacher, times T²
-    hard: Float[Array, "*batch"]  # the cross-entropy of the labels, or 0
+    teacher_weight: Annotated[Number, Option(0.5, "(0, 1)")]
+    temperature: Annotated[
+        Number | Float[ArrayLike, "..."], Option(1.0, "(0, inf)", per_row=True)
+    ]
+    hard_weight: Annotated[Number, Option(0.0, "[0, 1]")]
+    ignore_index: Annotated[int | None, Option()]
 
 
+class Distillation(NamedTuple, Generic[R]):
+    """The loss, and what it is made of, before these are mixed."""
+
+    loss: R
+    soft: R  # the divergence from the teacher, times T²
+    hard: R  # the cross-entropy of the labels, or 0
+
+
+@loss
 def distillation_loss(
     student_logits: Float[ArrayLike, "*batch k"] | LinearLogits,
     teacher_logits: Float[ArrayLike, "*batch k"]
@@ -38,13 +50,10 @@ def distillation_loss(
     labels: Int[ArrayLike, "*batch"] | None = None,
     *,
     divergence: Literal["forward", "reverse", "js"] = "forward",
-    teacher_weight: float = 0.5,
-    temperature: float = 1.0,
-    hard_weight: float = 0.0,
     teacher_classes: Int[ArrayLike, "*batch m"] | None = None,
-    ignore_index: int | None = None,
     where: Where = None,
-) -> Distillation:
+    **options: Unpack[Distilled[R]],
+) -> Distillation[R]:
     """Divergence of a student from its teacher, in nats, with or without true labels.
 
         (1 − h) T² D(t, s) + h H(y, softmax(x)),      t, s = softmax(teacher/T, student/T)
@@ -62,18 +71,19 @@ def distillation_loss(
       labels: True classes, for the mix; at temperature 1.
       divergence: "forward", "reverse" or "js".
       teacher_weight: w, in (0, 1), for "js" alone.
-      temperature: T.
-      hard_weight: h, in [0, 1), a Python number; positive if and only if there are
-        `labels`.
+      temperature: T; one number, or one for each row.
+      hard_weight: h, in [0, 1]; if it is known to be 0, there are no `labels`.
       teacher_classes: The m classes that a shortened teacher tells of, all different. The
         others are one class more, for which both have the mass that is left: a student
         who spreads mass there pays for it.
-      ignore_index: A label whose rows are 0, in every term.
-      where: Which rows count, of the batch's shape; the others are 0.
+      ignore_index: A label whose rows are removed from every term.
+      where: Which rows count, of the batch's shape; the others are 0. Or which classes
+        exist, of the student's shape, say without a vocabulary's padding.
+      weights, reduction: As for `softmax_cross_entropy_with_integer_labels`, of all three.
 
     Returns:
-      A named tuple `(loss, soft, hard)`, one number per row each, float32 for half
-      precision: the loss, T² D, and the cross-entropy.
+      A named tuple `(loss, soft, hard)` of the loss, T² D, and the cross-entropy: one
+      number per row each, or what `reduction` makes of them, float32 for half precision.
 
     Limits:
       Those of `jxent.kl_divergence` and `jxent.js_divergence`. A row that is removed has
@@ -98,54 +108,80 @@ def distillation_loss(
       Agarwal, Vieillard, Zhou, Stanczyk, Ramos, Geist and Bachem, "On-Policy Distillation
       of Language Models", ICLR 2024, section 3.
     """
+    given: Any = options
     caller = "distillation_loss"
+    temperature, h, w, ignore_index, weights, how = (
+        given[name]
+        for name in (
+            "temperature",
+            "hard_weight",
+            "teacher_weight",
+            "ignore_index",
+            "weights",
+            "reduction",
+        )
+    )
     if divergence not in ("forward", "reverse", "js"):
         raise ValueError(f"{caller}: divergence is {divergence!r}, none of the three")
-    if divergence != "js" and teacher_weight != 0.5:
+    if divergence != "js" and not is_known(w, 0.5):
         raise ValueError(f'{caller}: teacher_weight is for divergence="js"')
-    demand(hard_weight, lambda h: 0 <= h < 1, f"{caller}: hard_weight", "not in [0, 1)")
-    if (labels is None) != (hard_weight == 0):
-        given = "missing" if labels is None else "given"
-        raise ValueError(f"{caller}: hard_weight is {hard_weight}, labels are {given}")
+    if labels is None and not is_known(h, 0):
+        raise ValueError(f"{caller}: hard_weight is for labels, and there are none")
+    if labels is not None and is_known(h, 0):
+        raise ValueError(f"{caller}: labels need hard_weight > 0 (it is {h})")
     if ignore_index is not None and labels is None:
-        raise ValueError(f"{caller}: ignore_index, but no labels")
+        raise ValueError(f"{caller}: ignore_index, but there are no labels")
     student = _admit(student_logits, "student_logits", caller)
     teacher = _admit(teacher_logits, "teacher_logits", caller)
-    k, m = student.num_classes, teacher.num_classes
-    batch = student.batch
+    k, m, batch = student.num_classes, teacher.num_classes, student.batch
     if teacher.batch != batch or (teacher_classes is None and m != k):
         shapes = (
             f"student has shape {(*batch, k)}, teacher has shape {(*teacher.batch, m)}"
         )
         raise ValueError(f"{caller}: {shapes}")
 
-    kept = rows_where(where, batch, caller)
-    if labels is not None and ignore_index is not None:
-        kept = both(kept, indices(labels) != ignore_index)
+    exist: Any = None
+    if where is not None and jnp.ndim(where) > len(batch):
+        exist = split_where(where, (*batch, k), (-1,), caller)[0]
+        student = _among(exist, student, caller)
+        if teacher_classes is None:
+            teacher = _among(exist, teacher, caller)
+    rows = None if exist is not None else where
+    kept = kept_events(
+        0 if labels is None else labels, batch, rows, ignore_index, caller
+    )
+    kept = kept if exist is None else both(kept, jnp.any(exist, axis=-1))
+    bad = None if weights is None else _bad(student) | _bad(teacher)
+    y = None if labels is None else _labels(labels, batch, caller)
+    if y is not None and bad is not None:
+        bad |= (y < 0) | (y >= k)
+    counts = Counts.of(kept, weights, batch, caller, bad)
+    s, t = _without(student, counts), _without(teacher, counts)
+    s = _checked(s, "student_logits", caller)
     hard = jnp.zeros(batch, num.accumulator(student.data.dtype))
-    if labels is not None:
-        hard = _log_loss(student, labels, kept, caller)
+    if y is not None:
+        y = counts.only(y)
+        checks.assert_labels(y, k, name="labels", caller=caller)
+        hard = mean_code_length(Labels(y), s)
 
-    s, t = _without(student, kept), _without(teacher, kept)
-    s = _cooled(s, "student_logits", temperature, caller)
+    s = _tempered(s, temperature, caller)
     if teacher_classes is None:
-        t = _cooled(t, "teacher_logits", temperature, caller)
+        t = _tempered(_checked(t, "teacher_logits", caller), temperature, caller)
     elif isinstance(t, LinearLogits):
         raise TypeError(f"{caller}: teacher_classes, but the teacher has all classes")
     else:
-        classes = _classes_of(teacher_classes, t.data.shape, k, kept, caller)
+        classes = _classes_of(teacher_classes, t.data, k, counts, caller)
         s, t = _with_tail(s, t.data, classes)
     if divergence == "js":
-        inside = lambda w: 0 < w < 1
-        demand(teacher_weight, inside, f"{caller}: teacher_weight", "not in (0, 1)")
-        soft = measured(lambda *pair: js_divergence(*pair, weight=teacher_weight), t, s)
+        soft = nats_of_js(t, s, w)
     else:
-        pair = (t, s) if divergence == "forward" else (s, t)
-        soft = measured(kl_divergence, *pair)
-    soft = jnp.asarray(temperature, soft.dtype) ** 2 * soft
-    soft = soft if kept is None else jnp.where(kept, soft, 0)
+        soft = nats_of_kl(*((t, s) if divergence == "forward" else (s, t)))
+    square = jnp.asarray(temperature, soft.dtype) ** 2
+    soft = jnp.broadcast_to(square, batch) * soft
     soft, hard = num.widen(soft, hard)
-    return Distillation((1 - hard_weight) * soft + hard_weight * hard, soft, hard)
+    h = jnp.asarray(h, soft.dtype)
+    mixed = soft if y is None else _mix(h, soft, hard)
+    return Distillation(*(counts.reduce(x, how) for x in (mixed, soft, hard)))
 
 
 _Model: TypeAlias = Logits | LinearLogits
@@ -161,28 +197,60 @@ def _admit(x: Any, name: str, caller: str) -> _Model:
     return Logits(x)
 
 
-def _log_loss(student: _Model, labels: Any, kept: Any, caller: str) -> Array:
-    if isinstance(student, Logits):
-        loss = softmax_cross_entropy_with_integer_labels
-        return loss(student.data, labels, where=kept)
-    q, y, kept = tokens_of(student, labels, kept, None, caller)
-    return without_rows(measured(cross_entropy, Labels(y), q), kept)
-
-
-def _without(q: _Model, kept: Bool[Array, "*batch"] | None) -> _Model:
+def _among(exist: Array, q: _Model, caller: str) -> _Model:
+    """`q` without the classes that do not exist."""
     if isinstance(q, LinearLogits):
-        return without_hidden(q, kept)
+        raise TypeError(
+            f"{caller}: where masks classes, and LinearLogits have theirs masked by a bias "
+            "of -inf; a mask of tokens has no class axis"
+        )
+    return Logits(jnp.where(exist, q.data, -jnp.inf))
+
+
+def _bad(q: _Model) -> Bool[Array, "*batch"]:
+    """Rows without a softmax."""
+    if isinstance(q, LinearLogits):
+        return ~jnp.all(jnp.isfinite(q.data), axis=-1)
+    return jnp.any(~(q.data < jnp.inf), -1) | jnp.all(q.data == -jnp.inf, -1)
+
+
+def _without(q: _Model, counts: Counts) -> _Model:
+    if isinstance(q, LinearLogits):
+        return without_hidden(q, counts)
+    kept = counts.kept
     return q if kept is None else Logits(jnp.where(kept[..., None], q.data, 0))
 
 
-def _cooled(q: _Model, name: str, temperature: float, caller: str) -> _Model:
+def _checked(q: _Model, name: str, caller: str) -> _Model:
+    if isinstance(q, Logits):
+        checks.assert_logits(q.data, name=name, caller=caller)
+    return q
+
+
+def _tempered(q: _Model, temperature: Any, caller: str) -> _Model:
     if isinstance(q, LinearLogits):
-        return cooler(q, temperature, caller)
-    checks.assert_logits(q.data, name=name, caller=caller)
+        return temper(q, temperature)
     return Logits(at_temperature(q.data, temperature, caller))
 
 
-def _classes_of(classes: Any, shape: tuple[int, ...], k: int, kept: Any, caller: str):
+def _labels(labels: Any, batch: tuple[int, ...], caller: str) -> Int[Array, "*batch"]:
+    y = jnp.asarray(labels)
+    checks.check_labels_dtype(y, name="labels", caller=caller)
+    if y.shape != batch:
+        shapes = f"labels have shape {y.shape}, and rows {batch}"
+        raise ValueError(f"{caller}: {shapes}; there is one class index for each")
+    return indices(labels)
+
+
+def _mix(h: Array, soft: Array, hard: Array) -> Array:
+    h = jnp.broadcast_to(h, soft.shape)
+    return num.weigh(1 - h, soft) + num.weigh(h, hard)
+
+
+def _classes_of(
+    classes: Any, log_t: Array, k: int, counts: Counts, caller: str
+) -> Int[Array, "*batch m"]:
+    shape = log_t.shape
     classes = jnp.asarray(classes)
     checks.check_labels_dtype(classes, name="teacher_classes", caller=caller)
     if classes.shape != shape:
@@ -190,9 +258,36 @@ def _classes_of(classes: Any, shape: tuple[int, ...], k: int, kept: Any, caller:
             f"{caller}: teacher_classes has shape {classes.shape}, teacher_logits {shape}"
         )
     classes = indices(classes)
-    classes = classes if kept is None else jnp.where(kept[..., None], classes, 0)
+    if (kept := counts.kept) is not None:  # the first ones, which differ
+        first = jnp.arange(shape[-1], dtype=classes.dtype)
+        classes = jnp.where(kept[..., None], classes, jnp.broadcast_to(first, shape))
+        log_t = jnp.where(kept[..., None], log_t, -jnp.inf)
     checks.assert_labels(classes, k, name="teacher_classes", caller=caller)
+    checks.demand(
+        _twice, f"{caller}: teacher_classes has class {{}} twice in a row", classes
+    )
+    text = (
+        f"{caller}: teacher_logits have a mass of {{}} in a row, more than 1; they are "
+    )
+    fix = "log-probabilities among all classes, as of log_softmax"
+    checks.demand(_too_much, text + fix, log_t)
     return classes
+
+
+def _twice(classes: Array) -> tuple[Any, Any]:
+    ordered = jnp.sort(classes, axis=-1)
+    same = ordered[..., 1:] == ordered[..., :-1]
+    return jnp.any(same), jnp.max(jnp.where(same, ordered[..., 1:], -1), initial=-1)
+
+
+def _too_much(log_t: Array) -> tuple[Any, Any]:
+    mass = jnp.max(jnp.sum(jnp.exp(num.at_least_float32(log_t)), axis=-1), initial=0)
+    return ~(mass <= 1 + _rounding(log_t)), mass
+
+
+def _rounding(log_t: Array) -> float:
+    """Of Σ exp(log t), where log t was rounded to its dtype: by |log t| ε/2 at most."""
+    return (16 + log_t.shape[-1]) * float(jnp.finfo(log_t.dtype).eps)
 
 
 def _with_tail(
@@ -204,11 +299,11 @@ def _with_tail(
     valid = (0 <= classes) & (classes < student.num_classes)
     told = jnp.where(valid, classes, 0)
     known, rest = _known_and_rest(student, told)
+    rounding = _rounding(log_teacher)
     known, rest, log_teacher = num.widen(known, rest, log_teacher)
     known = jnp.where(valid, known, jnp.nan)
     left = 1 - jnp.sum(jnp.exp(log_teacher), axis=-1, keepdims=True)
     # What rounding leaves of a teacher who has told all is no mass to be found missing.
-    rounding = log_teacher.shape[-1] * float(jnp.finfo(left.dtype).eps)
     left = jnp.where((rest == -jnp.inf) & (left <= rounding), 0, left)
     tail = jnp.where(left > 0, jnp.log(jnp.where(left > 0, left, 1)), -jnp.inf)
     student_logits = jnp.concatenate([known, rest], -1)

@@ -2,17 +2,17 @@
 
 import functools
 import math
+from typing import Unpack
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
 from .. import checks
 from .._core import arithmetic as num, autodiff as ad
 from .._distributions.discrete import LogProbs, Probs
-from .._measures.cross_entropy import cross_entropy
-from .._measures.divergence import kl_divergence as divergence
-from .._measures.entropy import entropy
+from .._measures.cross_entropy import mean_code_length
+from .._measures.divergence import nats_of_kl
+from .._measures.entropy import nats_of_entropy
 from ._arguments import (
     as_where,
     axes_from_the_end,
@@ -21,17 +21,19 @@ from ._arguments import (
     common_batch,
     FloatLike,
     spread,
-    Where,
 )
-from ._rows import measured
+from ._counts import Counts
+from ._options import loss, R, Reduced, Where
 
 
+@loss
 def kl_divergence(
     log_predictions: FloatLike,
     targets: FloatLike,
     axis: Axis = -1,
     where: Where = None,
-) -> Float[Array, "*batch"]:
+    **options: Unpack[Reduced[R]],
+) -> R:
     """Kullback-Leibler divergence of predictions from targets, in nats.
 
         KL(t ‖ q) = Σᵢ tᵢ (log tᵢ − log qᵢ)                sum over `axis`; 0 · log 0 = 0
@@ -45,11 +47,13 @@ def kl_divergence(
         class axes must be equal.
       axis: The class axis, or several; None for all.
       where: Which elements to sum over. It broadcasts to the shape of `log_predictions`;
-        for a mask of rows that is `rows[..., None]`.
+        for a mask of rows that is `rows[..., None]`. A row without any is removed.
+      weights, reduction: As for `softmax_cross_entropy_with_integer_labels`.
 
     Returns:
-      One number per row; float32 for half precision. Never negative where both rows sum
-      to the same, up to rounding; below about 1e-6 the rounding of what was given counts.
+      One number per row, or what `reduction` makes of them; float32 for half precision.
+      Never negative where both rows sum to the same, up to rounding; below about 1e-6 the
+      rounding of what was given counts.
 
     Limits:
       `tᵢ = 0` adds 0, whatever `log qᵢ` is; `qᵢ = 0 < tᵢ` gives +∞. The derivative by
@@ -71,16 +75,21 @@ def kl_divergence(
       Kullback and Leibler, "On Information and Sufficiency", Annals of Mathematical
       Statistics 22, 1951.
     """
-    log_q, t = _pair(log_predictions, targets, axis, where, 0.0, "kl_divergence")
-    return _textbook_kl((Probs(t), LogProbs(log_q)), ())
+    caller = "kl_divergence"
+    q, p, counts, how = _pair(
+        log_predictions, targets, axis, where, Probs, caller=caller, **options
+    )
+    return counts.reduce(_textbook_kl((p, q), ()), how)
 
 
+@loss
 def kl_divergence_with_log_targets(
     log_predictions: FloatLike,
     log_targets: FloatLike,
     axis: Axis = -1,
     where: Where = None,
-) -> Float[Array, "*batch"]:
+    **options: Unpack[Reduced[R]],
+) -> R:
     """`kl_divergence` of targets that are given by their logarithms, in nats.
 
         KL(t ‖ q) = Σᵢ tᵢ (log tᵢ − log qᵢ)                sum over `axis`; 0 · log 0 = 0
@@ -91,7 +100,7 @@ def kl_divergence_with_log_targets(
     Args:
       log_predictions: log q, as `jax.nn.log_softmax` gives it.
       log_targets: log t.
-      axis, where: As for `kl_divergence`.
+      axis, where, options: As for `kl_divergence`.
 
     Returns:
       One number per row, as `kl_divergence`.
@@ -108,16 +117,20 @@ def kl_divergence_with_log_targets(
       0.3465736
     """
     caller = "kl_divergence_with_log_targets"
-    log_q, log_t = _pair(log_predictions, log_targets, axis, where, -jnp.inf, caller)
-    return _textbook_kl((LogProbs(log_t), LogProbs(log_q)), ())
+    q, p, counts, how = _pair(
+        log_predictions, log_targets, axis, where, LogProbs, caller=caller, **options
+    )
+    return counts.reduce(_textbook_kl((p, q), ()), how)
 
 
+@loss
 def generalized_kl_divergence(
     log_predictions: FloatLike,
     targets: FloatLike,
     axis: Axis = -1,
     where: Where = None,
-) -> Float[Array, "*batch"]:
+    **options: Unpack[Reduced[R]],
+) -> R:
     """Kullback-Leibler divergence of positive numbers that need not sum to 1, in nats.
 
         Σᵢ tᵢ log(tᵢ / qᵢ) − tᵢ + qᵢ                       sum over `axis`; 0 · log 0 = 0
@@ -128,10 +141,11 @@ def generalized_kl_divergence(
     Args:
       log_predictions: log q.
       targets: t.
-      axis, where: As for `kl_divergence`.
+      axis, where, options: As for `kl_divergence`.
 
     Returns:
-      One number per row, in [0, ∞]; float32 for half precision.
+      One number per row, in [0, ∞], or what `reduction` makes of them; float32 for half
+      precision.
 
     Limits:
       `tᵢ = 0` adds `qᵢ`; `qᵢ = 0 < tᵢ` gives +∞. The derivative by `log qᵢ` is qᵢ − tᵢ.
@@ -148,12 +162,14 @@ def generalized_kl_divergence(
       Computational Mathematics 7, 1967, section 1.
     """
     caller = "generalized_kl_divergence"
-    log_q, t = _pair(log_predictions, targets, axis, where, 0.0, caller)
-    return measured(divergence, Probs(t), LogProbs(log_q))
+    q, p, counts, how = _pair(
+        log_predictions, targets, axis, where, Probs, caller=caller, **options
+    )
+    return counts.reduce(nats_of_kl(p, q), how)
 
 
 def _plain_kl(p, q):
-    return measured(cross_entropy, p, q) - measured(entropy, p)
+    return mean_code_length(p, q) - nats_of_entropy(p)
 
 
 @ad.with_derivatives_of(_plain_kl)
@@ -162,7 +178,7 @@ def _textbook_kl(args, _):
     # the rounding of the others. It is this sum where both rows sum to the same, for it
     # differs by Σ qᵢ − Σ tᵢ.
     p, q = args
-    t, bregman = p.probs(), measured(divergence, p, q)
+    t, bregman = p.probs(), nats_of_kl(p, q)
     nats = _textbook_sum(p, q)
     rounding = (16 + math.log(t.shape[-1])) * float(jnp.finfo(t.dtype).eps)
     alike = jnp.abs(bregman - nats) <= rounding * jnp.abs(jnp.sum(t, axis=-1))
@@ -175,9 +191,10 @@ def _textbook_sum(p, q):
     return jnp.sum(num.weigh(p.probs(), p.log_probs() - q.log_probs()), axis=-1)
 
 
-def _pair(log_q, t, axis, where, nothing, caller):
-    """Both arguments as rows; `nothing` is the target of a class that is not there."""
-    name = "log_targets" if nothing else "targets"
+def _pair(log_q, t, axis, where, of, *, caller, weights, reduction):
+    """Both arguments as distributions, of rows that count."""
+    logs = of is LogProbs
+    name, nothing = ("log_targets", -jnp.inf) if logs else ("targets", 0.0)
     log_q, t = jnp.asarray(log_q), jnp.asarray(t)
     checks.check_float(log_q, name="log_predictions", caller=caller)
     checks.check_float(t, name=name, caller=caller)
@@ -191,6 +208,7 @@ def _pair(log_q, t, axis, where, nothing, caller):
         raise ValueError(f"{caller}: the class axes differ: {shapes}")
     batch = common_batch(log_q.shape[:-1], t.shape[:-1], caller, shapes)
     log_q, t = (jnp.broadcast_to(x, (*batch, x.shape[-1])) for x in (log_q, t))
+    kept = None
     if where is not None:
         where = as_where(where, caller)
         if where.ndim < len(full) and where.shape == batch and batch:
@@ -201,4 +219,12 @@ def _pair(log_q, t, axis, where, nothing, caller):
         where = classes_last(spread(where, full, "where", caller), axes)
         where = spread(where, t.shape, "where", caller)
         log_q, t = jnp.where(where, log_q, -jnp.inf), jnp.where(where, t, nothing)
-    return log_q, t
+        kept = jnp.any(where, axis=-1)
+    bad = None
+    if weights is not None:
+        bad = jnp.any(jnp.isnan(log_q) | jnp.isnan(t), axis=-1)
+    counts = Counts.of(kept, weights, batch, caller, bad)
+    if weights is not None and counts.kept is not None:
+        row = counts.kept[..., None]
+        log_q, t = jnp.where(row, log_q, -jnp.inf), jnp.where(row, t, nothing)
+    return LogProbs(log_q), of(t), counts, reduction

@@ -1,46 +1,70 @@
 """Log loss of a projection that is never multiplied out."""
 
 from collections.abc import Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Annotated, Any, Generic, overload, Unpack
 
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
 from .._core import arithmetic as num
-from .._core.means import Mean
-from .._core.meshes import sum_over_shards
+from .._core.meshes import AxisName, sum_over_shards
 from .._distributions.projection import LinearLogits
-from .._kernels.streamed import ChoiceOf, LeaderOf, MomentOf, SpreadOf, WeightOf
+from .._kernels.streamed import ChoiceOf, LeaderOf, MomentOf, SpreadOf
 from .._measures import streamed
-from ._arguments import both, demand_number, smoothing, spread, Where
-from ._rows import ClassWeights
-from ._tokens import cooler, rows_where, tokens_of, without_rows
+from ._options import (
+    Extra,
+    is_known,
+    LogLoss,
+    loss,
+    Number,
+    Option,
+    R,
+    Where,
+    WithExtra,
+)
+from ._tokens import temper, tokens_of, weights_of
 
-Reduction: TypeAlias = Literal["none", "sum", "mean"]
-Extra: TypeAlias = Literal["log_normalizer", "entropy", "argmax", "correct", "z_loss"]
 EXTRAS = ("log_normalizer", "entropy", "argmax", "correct", "z_loss")
 
 
+class Projected(LogLoss[R], Generic[R], total=False):
+    """What the log loss of a projection takes besides; see `jxent.LinearLogits`."""
+
+    bias: Annotated[Float[ArrayLike, " v"] | None, Option()]
+    where: Annotated[Where, Option()]
+    softcap: Annotated[Number | None, Option(None, "(0, inf)")]
+    vocab_axis: Annotated[int, Option(1)]
+    axis_name: Annotated[AxisName | None, Option()]
+    block_size: Annotated[int | None, Option()]
+
+
+@overload
 def linear_softmax_cross_entropy(
     hidden: Float[ArrayLike, "*batch d"],
     weight: Float[ArrayLike, "d v"] | Float[ArrayLike, "v d"],
     labels: Int[ArrayLike, "*batch"],
     *,
-    bias: Float[ArrayLike, " v"] | None = None,
-    where: Where = None,
-    weights: Float[ArrayLike, "*#batch"] | None = None,
-    label_smoothing: float = 0.0,
-    class_weights: ClassWeights = None,
-    ignore_index: int | None = None,
-    temperature: float | Float[ArrayLike, ""] = 1.0,
-    softcap: float | None = None,
-    z_loss: float = 0.0,
-    reduction: Reduction = "none",
-    returns: Sequence[Extra] = (),
-    vocab_axis: int = 1,
-    axis_name: str | None = None,
-    block_size: int | None = None,
+    returns: None = ...,
+    **options: Unpack[Projected[R]],
+) -> R: ...
+@overload
+def linear_softmax_cross_entropy(
+    hidden: Float[ArrayLike, "*batch d"],
+    weight: Float[ArrayLike, "d v"] | Float[ArrayLike, "v d"],
+    labels: Int[ArrayLike, "*batch"],
+    *,
+    returns: Sequence[Extra],
+    **options: Unpack[Projected[R]],
+) -> WithExtra[R]: ...
+@loss
+def linear_softmax_cross_entropy(
+    hidden: Float[ArrayLike, "*batch d"],
+    weight: Float[ArrayLike, "d v"] | Float[ArrayLike, "v d"],
+    labels: Int[ArrayLike, "*batch"],
+    *,
+    returns: Sequence[Extra] | None = None,
+    **options: Unpack[Projected[R]],
 ) -> Any:
     """Log loss of a large vocabulary, in nats, from hidden states; no logits are stored.
 
@@ -56,30 +80,21 @@ def linear_softmax_cross_entropy(
       weight: One column per class; with `vocab_axis=0` one row, as in a tied embedding.
       labels: The index of each token's class.
       bias: One number per class; −inf masks a class.
-      where: Which tokens count; the others are 0.
-      weights: How much each token counts in the sum and in the mean. A token of weight 0
-        is removed.
-      label_smoothing: `s`, in [0, 1). A float, not an array.
-      class_weights: `w`, one for each class. The mean then divides by those of the labels.
-      ignore_index: A label whose tokens are 0; PyTorch's is −100.
-      temperature: What to divide the logits by.
       softcap: The bound of soft-capped logits.
-      z_loss: A factor on (log Σᵢ exp zᵢ)², which it adds.
-      reduction: "none" for one number per token; "sum", Σ weights · loss; "mean", that
-        over Σ weights, and 0 where nothing counts.
       returns: What else to give of each token, from the same pass: "log_normalizer",
         log Σᵢ exp zᵢ; "entropy" of q; "argmax", the likeliest class; "correct", whether
-        that is the label; "z_loss", its term.
+        that is the label; "z_loss", its term. Each before it is weighed or reduced.
       vocab_axis, axis_name, block_size: As for `jxent.LinearLogits`.
+      where, ignore_index, weights, class_weights, label_smoothing, temperature, z_loss,
+        reduction: As for `softmax_cross_entropy_with_integer_labels`.
 
     Returns:
-      The losses, or their sum or mean, in float32 for half precision. With `returns` a
-      pair: that, and a dictionary of one array per name.
+      One number per token, or what `reduction` makes of them; float32 for half precision.
+      With `returns` a named tuple `(loss, extra)`, of a dictionary of one array per name.
 
     Limits:
-      Those of `softmax_cross_entropy_with_integer_labels`. A token that is removed, by
-      `where`, `ignore_index` or a weight of 0, is 0 in everything, with gradient 0,
-      whatever it holds.
+      Those of `softmax_cross_entropy_with_integer_labels`; what removes a row there removes
+      a token here. It is 0 in what it `returns`, too.
 
     Raises:
       TypeError: If `labels` is not an integer array, or `where` is not boolean.
@@ -103,30 +118,47 @@ def linear_softmax_cross_entropy(
       Large-Vocabulary Language Models", ICLR 2025, section 4.
     """
     caller = "linear_softmax_cross_entropy"
-    s = smoothing(label_smoothing, caller)
-    positive = lambda z: z >= 0
-    demand_number(z_loss, positive, f"{caller}: z_loss", "and must not be negative")
-    if reduction not in ("none", "sum", "mean"):
-        raise ValueError(f"{caller}: reduction is {reduction!r}, not none, sum or mean")
-    if wrong := [name for name in returns if name not in EXTRAS]:
+    return _linear(hidden, weight, labels, returns, caller=caller, **options)
+
+
+def _linear(
+    hidden,
+    weight,
+    labels,
+    returns,
+    *,
+    caller,
+    bias,
+    where,
+    softcap,
+    vocab_axis,
+    axis_name,
+    block_size,
+    weights,
+    label_smoothing,
+    class_weights,
+    ignore_index,
+    temperature,
+    z_loss,
+    reduction,
+):
+    if wrong := [name for name in returns or () if name not in EXTRAS]:
         raise ValueError(f"{caller}: returns has {wrong}, and there are {EXTRAS}")
     q = LinearLogits(
         hidden, weight, bias, None, softcap, vocab_axis, axis_name, block_size
     )
-    if weights is not None:
-        weights = spread(jnp.asarray(weights), q.batch, "weights", caller)
-        where = both(rows_where(where, q.batch, caller), weights != 0)
-    q, y, kept = tokens_of(q, labels, where, ignore_index, caller)
-    q = cooler(q, temperature, caller)
-
+    q.check("logits", caller)
     per_class = _class_weights(class_weights, q, caller)
-    statistics = _statistics(s, per_class, returns)
+    q, y, counts = tokens_of(
+        q, labels, where, ignore_index, caller, weights=weights, class_weights=per_class
+    )
+    q = temper(q, temperature)
+    statistics = _statistics(label_smoothing, per_class, returns or ())
     found = streamed.sums_of(q, statistics, {"label": y}, per_class)
-    loss, counts = _weighted_loss(found, y, q, s, per_class)
+    losses, of_class = _weighted_loss(found, y, q, label_smoothing, per_class)
     choice = found["choice"]
     log_normalizer = jnp.logaddexp(choice.rest.log, choice.at_label)
-    term = jnp.asarray(z_loss, loss.dtype) * log_normalizer**2
-    loss = loss if _is(z_loss, 0) else loss + term
+    term = jnp.asarray(z_loss, losses.dtype) * log_normalizer**2
 
     extra: dict[str, Array] = {"log_normalizer": log_normalizer, "z_loss": term}
     if "spread" in found:
@@ -134,40 +166,37 @@ def linear_softmax_cross_entropy(
     if "leader" in found:
         leader = found["leader"].label
         extra |= {"argmax": leader, "correct": leader == y}
-    loss = without_rows(loss, kept)
-    extra = {name: without_rows(extra[name], kept) for name in returns}
-    if reduction != "none":
-        each = 1 if weights is None else weights.astype(loss.dtype)
-        total, weight = jnp.sum(each * loss), jnp.sum(each * without_rows(counts, kept))
-        loss = total if reduction == "sum" else Mean(total, weight).value
-    return (loss, extra) if returns else loss
+    term = None if is_known(z_loss, 0) else term
+    result = counts.reduce(losses, reduction, of_class=of_class, term=term)
+    if returns is None:
+        return result
+    return WithExtra(result, {name: counts.only(extra[name]) for name in returns})
 
 
 def _weighted_loss(found, y, q, s, class_weights):
-    """The losses, and what the mean counts each of them as."""
+    """The losses, and the class weights of the labels."""
     choice, k = found["choice"], q.num_classes
-    loss = streamed.surprise_from(choice, y, k)
+    losses = streamed.surprise_from(choice, y, k)
+    smooth = not is_known(s, 0)
+    s = jnp.asarray(s, losses.dtype)
     if class_weights is None:
-        if s:
-            loss = loss + s / k * streamed.lead_from(choice, found["moment"], k)
-        return loss, jnp.ones_like(loss)
-    counts = found["weight"].astype(loss.dtype)
-    hard = num.weigh(counts, loss)
-    if not s:
-        return hard, counts
-    total = jnp.sum(class_weights).astype(loss.dtype)
+        if smooth:
+            losses = losses + s / k * streamed.lead_from(choice, found["moment"], k)
+        return losses, None
+    of_class = weights_of(class_weights, y, q).astype(losses.dtype)
+    hard = num.weigh(of_class, losses)
+    if not smooth:
+        return hard, of_class
+    total = jnp.sum(class_weights).astype(losses.dtype)
     total = sum_over_shards(total, q.axis_name)
-    even = total * loss + streamed.lead_from(choice, found["moment"], total)
-    return (1 - s) * hard + s / k * even, counts
+    even = total * losses + streamed.lead_from(choice, found["moment"], total)
+    return (1 - s) * hard + s / k * even, of_class
 
 
 def _statistics(smoothing, class_weights, returns):
-    weighted = class_weights is not None
     statistics: dict[str, Any] = {"choice": ChoiceOf()}
-    if smoothing:
-        statistics["moment"] = MomentOf(weighted)
-    if weighted:
-        statistics["weight"] = WeightOf()
+    if not is_known(smoothing, 0):
+        statistics["moment"] = MomentOf(class_weights is not None)
     if "entropy" in returns:
         statistics["spread"] = SpreadOf()
     if "argmax" in returns or "correct" in returns:
@@ -185,8 +214,3 @@ def _class_weights(weights, q: LinearLogits, caller: str):
         )
         raise ValueError(f"{caller}: {shapes}")
     return weights.astype(num.accumulator(q.data.dtype))
-
-
-def _is(option: Any, value: float) -> bool:
-    """Whether an option is known to be `value` while tracing."""
-    return isinstance(option, int | float) and option == value

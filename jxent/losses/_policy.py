@@ -1,7 +1,8 @@
 """Policies: what an action cost, how random it was, how far the policy has moved."""
 
-from typing import Literal
+from typing import Annotated, Any, Generic, Literal, NamedTuple, Unpack
 
+import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
@@ -11,19 +12,43 @@ from .._core import arithmetic as num
 from .._distributions.projection import LinearLogits
 from .._kernels.streamed import ChoiceOf, SpreadOf
 from .._measures import streamed
-from .._measures.entropy import entropy
-from ._arguments import as_where, spread, Where
-from ._rows import expected, measured, rows_of
-from ._tokens import cooler, tokens_of, without_rows
+from .._measures.entropy import nats_of_entropy
+from ._arguments import as_where, spread
+from ._counts import Counts
+from ._options import loss, Number, Option, R, Reduced, Where
+from ._rows import expected, rows_of
+from ._tokens import temper, tokens_of
 
 
+class Tempered(Reduced[R], Generic[R], total=False):
+    """temperature: What to divide the logits by; one number, or one for each row."""
+
+    temperature: Annotated[
+        Number | Float[ArrayLike, "..."], Option(1.0, "(0, inf)", per_row=True)
+    ]
+
+
+class Clipped(Reduced[R], Generic[R], total=False):
+    """clip: The bound of |log q − log p| and of |log p − log b|; None for none."""
+
+    clip: Annotated[Number | None, Option(None, "(0, inf)")]
+
+
+class Policy(NamedTuple, Generic[R]):
+    """Of the actions taken: the log-probability, and the entropy of the policy."""
+
+    log_prob: R
+    entropy: R
+
+
+@loss
 def log_prob_and_entropy(
     logits: Float[ArrayLike, "*batch k"] | LinearLogits,
     actions: Int[ArrayLike, "*batch"],
     *,
     where: Where = None,
-    temperature: float = 1.0,
-) -> tuple[Float[Array, "*batch"], Float[Array, "*batch"]]:
+    **options: Unpack[Tempered[R]],
+) -> Policy[R]:
     """Log-probability of the actions taken, and the entropy of the policy, in nats.
 
         log p_a   and   −Σᵢ pᵢ log pᵢ,   p = softmax(x)                 over the last axis
@@ -37,10 +62,13 @@ def log_prob_and_entropy(
       actions: The index of each row's action, or token.
       where: Which rows count, of the batch's shape: the others are 0, as padding should
         be. Or which actions are legal, of the logits' shape.
-      temperature: What to divide the logits by: that at which the actions were sampled.
+      temperature: What to divide the logits by: that at which the actions were sampled;
+        one number, or one for each row.
+      weights, reduction: As for `softmax_cross_entropy_with_integer_labels`, of both.
 
     Returns:
-      Two numbers per row, the first ≤ 0, the second ≥ 0; float32 for half precision.
+      A named tuple `(log_prob, entropy)`: two numbers per row, the first ≤ 0, the second
+      ≥ 0, or what `reduction` makes of them; float32 for half precision.
 
     Limits:
       An illegal action adds nothing to the entropy, and its logit has gradient 0; its
@@ -59,30 +87,25 @@ def log_prob_and_entropy(
       >>> print(log_prob, entropy)
       -0.6931472 0.6931472
     """
-    caller = "log_prob_and_entropy"
+    given: Any = options
+    caller, temperature = "log_prob_and_entropy", given["temperature"]
     if isinstance(logits, LinearLogits):
-        return _streamed(logits, actions, where, temperature, caller)
-    rows = rows_of(
-        logits,
-        actions,
-        -1,
-        where,
-        caller=caller,
-        kinds="hard",
-        temperature=temperature,
-    )
-    return rows.finish(-expected(rows)), rows.finish(measured(entropy, rows.q))
+        q, y, counts = tokens_of(
+            logits, actions, where, None, caller, "actions", given["weights"]
+        )
+        statistics = {"choice": ChoiceOf(), "spread": SpreadOf()}
+        found = streamed.sums_of(temper(q, temperature), statistics, {"label": y})
+        log_prob = -streamed.surprise_from(found["choice"], y, q.num_classes)
+        both = log_prob, found["spread"].entropy
+    else:
+        rows = rows_of(
+            logits, actions, -1, where, caller=caller, kinds="hard", **options
+        )
+        both, counts = (-expected(rows), nats_of_entropy(rows.q)), rows.counts
+    return Policy(*(counts.reduce(x, given["reduction"]) for x in both))
 
 
-def _streamed(q: LinearLogits, actions, where, temperature, caller):
-    q, y, kept = tokens_of(q, actions, where, None, caller, "actions")
-    statistics = {"choice": ChoiceOf(), "spread": SpreadOf()}
-    found = streamed.sums_of(cooler(q, temperature, caller), statistics, {"label": y})
-    log_prob = -streamed.surprise_from(found["choice"], y, q.num_classes)
-    h = found["spread"].entropy
-    return without_rows(log_prob, kept), without_rows(h, kept)
-
-
+@loss
 def kl_from_samples(
     log_p: Float[ArrayLike, "*batch"],
     log_q: Float[ArrayLike, "*batch"],
@@ -90,11 +113,13 @@ def kl_from_samples(
     estimator: Literal["k1", "k2", "k3"] = "k3",
     log_b: Float[ArrayLike, "*batch"] | None = None,
     where: Where = None,
-) -> Float[Array, "*batch"]:
+    **options: Unpack[Clipped[R]],
+) -> R:
     """Estimates KL(p ‖ q) from log-probabilities of samples, one number per sample.
 
         k1 = −r      k2 = r²/2      k3 = eʳ − 1 − r           r = log q − log p, x ~ p
         kᵢ · exp(log p − log b)                              with `log_b`, and x ~ b
+        r clipped to [−c, c], c = clip                       with `clip`
 
     The mean of k1 and k3 is the divergence; k1 varies most, and may be negative. k2 is
     biased, by little where p and q are near. As a *loss*, differentiated by the
@@ -114,14 +139,20 @@ def kl_from_samples(
       log_q: log q(x), of the reference.
       estimator: Which of the three.
       log_b: log b(x), of the policy that the samples came from.
-      where: Which samples count; the others are 0. For the mean over tokens give it to
-        `Mean.of` too.
+      clip: The bound c > 0 of |r|, and of |log p − log b|, which keeps one token from
+        ruling the batch. Beyond it the sample's estimate is constant, and its gradient 0,
+        as where PPO clips a ratio; exactly at it, the gradient is that of the inside.
+      where: Which samples count; the others are 0.
+      weights, reduction: As for `softmax_cross_entropy_with_integer_labels`.
 
     Returns:
-      One number per sample; k2 and k3 are never negative. Float32 for half precision.
+      One number per sample, or what `reduction` makes of them; k2 and k3 are never
+      negative. Float32 for half precision.
 
     Limits:
-      At p = q all are 0, with the digits that r has; `q = 0` gives +∞.
+      At p = q all are 0, with the digits that r has; `q = 0` gives +∞. With `log_b`, a
+      sample that p all but excludes counts p/b · (q/p − 1 − r) → q/b, without an overflow
+      on the way, and so does one of p = 0; k1 is 0 there.
 
     Raises:
       ValueError: If shapes differ, the estimator is none of these, or k2 has a `log_b`,
@@ -137,7 +168,8 @@ def kl_from_samples(
     References:
       Schulman, "Approximating KL Divergence", 2020.
     """
-    caller = "kl_from_samples"
+    given: Any = options
+    caller, clip = "kl_from_samples", given["clip"]
     if estimator not in ("k1", "k2", "k3"):
         raise ValueError(f"{caller}: estimator is {estimator!r}, not k1, k2 or k3")
     if log_b is not None and estimator == "k2":
@@ -149,20 +181,56 @@ def kl_from_samples(
         if x.shape != logs[0].shape:
             shapes = f"log_p has shape {logs[0].shape}, {name} has shape {x.shape}"
             raise ValueError(f"{caller}: {shapes}")
-    kept = None
+    shape, kept = logs[0].shape, None
     if where is not None:
-        kept = spread(as_where(where, caller), logs[0].shape, "where", caller)
-        logs = [jnp.where(kept, x, 0) for x in logs]
-    p, q, *b = num.widen(*logs)
+        kept = spread(as_where(where, caller), shape, "where", caller)
+    bad = jnp.any(jnp.stack([jnp.isnan(x) for x in logs]), axis=0)
+    counts = Counts.of(kept, given["weights"], shape, caller, bad)
+    p, q, *b = num.widen(*(counts.only(x) for x in logs))
 
-    r = q - p
+    r = _clipped(_gap(q, p), clip)
+    log_ratio = _clipped(_gap(p, b[0]), clip) if b else jnp.zeros_like(r)
     if estimator == "k1":
-        k = -r
+        losses = num.weigh(jnp.exp(log_ratio), -r)
     elif estimator == "k2":
-        k = r * r / 2
+        losses = r * r / 2
     else:
-        near = jnp.abs(r) <= 1
-        far = jnp.expm1(r) - r
-        k = jnp.where(near, num.expm1_minus(jnp.clip(r, -1, 1)), far)
-    k = k * jnp.exp(p - b[0]) if b else k
-    return k if kept is None else jnp.where(kept, k, 0)
+        # log(q/b) without p, which may be 0.
+        direct = b and clip is None
+        losses = _k3(r, log_ratio, _gap(q, b[0]) if direct else r + log_ratio)
+    return counts.reduce(losses, given["reduction"])
+
+
+def _gap(a: Array, b: Array) -> Array:
+    """`a − b`, and 0 where both are −∞."""
+    neither = (a == -jnp.inf) & (b == -jnp.inf)
+    return jnp.where(neither, 0, a - jnp.where(neither, 0, b))
+
+
+def _clipped(r: Array, clip: Any) -> Array:
+    """`r` in [−clip, clip]; its slope is 1 there, ends included, and 0 beyond."""
+    if clip is None:
+        return r
+    clip = jnp.asarray(clip, r.dtype)
+    return jnp.where(jnp.abs(r) <= clip, r, jnp.sign(r) * clip)
+
+
+@jax.custom_jvp
+def _k3(r: Array, log_w: Array, log_rest: Array) -> Float[Array, "*batch"]:
+    """`(eʳ − 1 − r) w`, of r = log(q/p), log w = log(p/b), log_rest = log(q/b)."""
+    # eʳ w is q/b, one exponential: eʳ may overflow where w underflows.
+    w = jnp.exp(log_w)
+    near = num.expm1_minus(jnp.clip(r, -1, 1)) * w
+    far = jnp.exp(log_rest) - w - num.weigh(w, r)
+    return jnp.where(jnp.abs(r) <= 1, near, far)
+
+
+@_k3.defjvp
+def _k3_jvp(primals, tangents):
+    # With the value (q − p) / b − w r, and ∂ log(q/b) = ∂r + ∂ log w:
+    #     ∂ = (q − p) / b ∂ log(q/b) − w r ∂ log w
+    (r, log_w, log_rest), (_, w_dot, rest_dot) = primals, tangents
+    w = jnp.exp(log_w)
+    difference = jnp.where(jnp.abs(r) <= 1, jnp.expm1(r) * w, jnp.exp(log_rest) - w)
+    slope = num.weigh(w, num.finite_log(r))
+    return _k3(r, log_w, log_rest), difference * rest_dot - slope * w_dot

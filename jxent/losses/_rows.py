@@ -1,11 +1,10 @@
 """From optax's arguments to distributions, and from these to what every softmax loss is."""
 
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
 from .. import checks
@@ -13,7 +12,7 @@ from .._core import arithmetic as num, meshes as mesh
 from .._core.shapes import indices
 from .._distributions.discrete import Labels, Logits, Probs
 from .._kernels import softmax as sm
-from .._measures.cross_entropy import cross_entropy
+from .._measures.cross_entropy import mean_code_length
 from ._arguments import (
     at_temperature,
     axes_from_the_end,
@@ -23,14 +22,13 @@ from ._arguments import (
     classes_last,
     common_batch,
     FloatLike,
-    smoothing,
+    ignored,
     split_where,
     spread,
     TargetLike,
-    Where,
 )
-
-ClassWeights: TypeAlias = Float[ArrayLike, " k"] | None
+from ._counts import Counts
+from ._options import ClassWeights, is_known, Weights, Where
 
 
 class Rows(NamedTuple):
@@ -42,13 +40,19 @@ class Rows(NamedTuple):
 
     q: Logits
     p: Labels | Probs  # Probs that need not sum to 1
-    smoothing: float
-    weights: Float[Array, " k"] | None  # of the classes
+    smoothing: Any
+    class_weights: Float[Array, " k"] | None
     classes: Bool[Array, "*batch k"] | None  # which exist; None for all
-    kept: Bool[Array, "*batch"] | None  # which count; None for all
+    counts: Counts
+    reduction: Any
 
-    def finish(self, losses: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
-        return losses if self.kept is None else jnp.where(self.kept, losses, 0)
+    def finish(self, losses: Float[Array, "*batch"], term: Any = None) -> Any:
+        """The losses of rows that count, reduced; `term` is not weighed by class."""
+        of_class = None
+        if self.class_weights is not None and isinstance(self.p, Labels):
+            of_class = mesh.pick_each(self.class_weights, self.p.data)
+            of_class = of_class.astype(losses.dtype)
+        return self.counts.reduce(losses, self.reduction, of_class=of_class, term=term)
 
 
 def rows_of(
@@ -59,10 +63,12 @@ def rows_of(
     *,
     caller: str,
     kinds: Literal["soft", "hard", "both"],
-    label_smoothing: float = 0.0,
+    weights: Weights = None,
+    reduction: Any = None,
+    label_smoothing: Any = 0.0,
     class_weights: ClassWeights = None,
     ignore_index: int | None = None,
-    temperature: float = 1.0,
+    temperature: Any = 1.0,
 ) -> Rows:
     """Admits the arguments of a softmax loss. Integer labels are class indices."""
     z, t = jnp.asarray(logits), jnp.asarray(labels)
@@ -70,7 +76,7 @@ def rows_of(
     hard = _is_hard(t, kinds, caller)
     if ignore_index is not None and not hard:
         raise ValueError(f"{caller}: ignore_index is for integer labels")
-    label_smoothing = smoothing(label_smoothing, caller)
+    ignore = ignored(labels, ignore_index, caller)
 
     shapes = f"logits have shape {z.shape}, labels have shape {t.shape}"
     axes = axes_from_the_end(axis, z.ndim, caller)
@@ -93,7 +99,7 @@ def rows_of(
     batch = t.shape[: t.ndim - len(of_row)]
     batch = common_batch(z.shape[:-1], batch, caller, shapes)
     z, t = jnp.broadcast_to(z, (*batch, k)), jnp.broadcast_to(t, (*batch, *of_row))
-    weights = _class_weights(class_weights, z, caller)
+    per_class = _class_weights(class_weights, z, caller)
 
     if classes is not None:
         classes = spread(classes, z.shape, "where", caller)
@@ -102,12 +108,18 @@ def rows_of(
         kept = jnp.any(classes, axis=-1)
     elif kept is not None:
         kept = spread(kept, batch, "where", caller)
-    if ignore_index is not None:
-        kept = both(kept, t != ignore_index)
-    if weights is not None and hard and not label_smoothing:
-        # A weight of 0 removes a row, but does not hide a label that is no class.
-        counts = mesh.pick_each(weights, t) != 0
-        kept = both(kept, counts | (t < 0) | (t >= k))
+    if ignore is not None:
+        kept = both(kept, ~jnp.broadcast_to(ignore, batch))
+    bad = None
+    if weights is not None or (per_class is not None and hard):
+        bad = jnp.any(~(z < jnp.inf), axis=-1) | jnp.all(z == -jnp.inf, axis=-1)
+        if per_class is not None and hard and is_known(label_smoothing, 0):
+            # A class weight of 0 does not hide a label that is no class.
+            no_weight = (mesh.pick_each(per_class, t) == 0) & (0 <= t) & (t < k)
+            kept = both(kept, ~(no_weight & bad))
+        bad |= (t < 0) | (t >= k) if hard else jnp.any(~jnp.isfinite(t), axis=-1)
+    counts = Counts.of(kept, weights, batch, caller, bad)
+    kept = counts.kept
     if kept is not None:
         z = jnp.where(kept[..., None], z, 0)
         t = jnp.where(kept if hard else kept[..., None], t, 0)
@@ -117,7 +129,7 @@ def rows_of(
         checks.assert_labels(t, k, name="labels", caller=caller)
     q = Logits(at_temperature(z, temperature, caller))
     p = Labels(t) if hard else Probs(t)
-    return Rows(q, p, label_smoothing, weights, classes, kept)
+    return Rows(q, p, label_smoothing, per_class, classes, counts, reduction)
 
 
 def _is_hard(labels: Array, kinds: str, caller: str) -> bool:
@@ -153,23 +165,25 @@ def expected(
     rows: Rows, f: Callable[[Array], Array] | None = None
 ) -> Float[Array, "*batch"]:
     """`Σᵢ wᵢ tᵢ f(−log qᵢ)`, over the smoothed truth t; without `f` a cross-entropy."""
-    q, p, s, weights, classes, _ = rows
+    q, p, s, weights, classes, *_ = rows
     if isinstance(p, Probs):
         t = p.probs()
-        t = _weighted((1 - s) * t + s * _uniform(rows, t.dtype) if s else t, weights)
-        return measured(cross_entropy, Probs(t), q) if f is None else _mean_of(f, t, q)
-    if f is None and weights is None and classes is None:
-        return measured(cross_entropy, Labels(p.y, smoothing=s), q)
-    cost = measured(cross_entropy, p, q)
+        if not is_known(s, 0):
+            t = (1 - _as(s, t)) * t + _as(s, t) * _uniform(rows, t.dtype)
+        t = _weighted(t, weights)
+        return mean_code_length(Probs(t), q) if f is None else _mean_of(f, t, q)
+    if f is None and weights is None and classes is None and isinstance(s, int | float):
+        return mean_code_length(Labels(p.data, s), q)
+    cost = mean_code_length(p, q)
     loss = cost if f is None else f(cost)
     if weights is not None:
         w_y = mesh.pick_each(weights, p.data)
         valid = (0 <= p.data) & (p.data < q.num_classes)
         loss = num.weigh(jnp.where(valid, w_y, jnp.nan), loss)
-    if not s:
+    if is_known(s, 0):
         return loss
     # A smoothed label is a mixture, and so is its loss: no one-hot is ever made.
-    t = _weighted(_uniform(rows, cost.dtype), weights)
+    s, t = _as(s, cost), _weighted(_uniform(rows, cost.dtype), weights)
     if f is not None:
         return (1 - s) * loss + s * _mean_of(f, t, q)
     # −log qᵢ = −log q_y + x_y − xᵢ
@@ -178,6 +192,10 @@ def expected(
     lead = jnp.where(at_y > -jnp.inf, at_y - z, 0)
     even = jnp.sum(t, axis=-1) * cost + jnp.sum(num.weigh(t, lead), axis=-1)
     return (1 - s) * loss + s * even
+
+
+def _as(number, like):
+    return jnp.asarray(number, like.dtype)
 
 
 def _mean_of(f, t, q):
@@ -204,7 +222,7 @@ def log_normalizer(rows: Rows) -> Float[Array, "*batch"]:
     if isinstance(p, Probs):
         return jax.nn.logsumexp(num.at_least_float32(q.data), axis=-1)
     # −log q_y = log Σᵢ exp xᵢ − x_y, and XLA has the left-hand side from the loss already.
-    cost, x_y = measured(cross_entropy, p, q), logit_of(q.data, p.data)
+    cost, x_y = mean_code_length(p, q), logit_of(q.data, p.data)
     # An impossible label costs +∞ already, whatever the normaliser is.
     possible = x_y > -jnp.inf
     return jnp.where(possible, cost, 0) + jnp.where(possible, x_y, 0)
@@ -228,9 +246,3 @@ def _logit_of_jvp(primals, tangents):
 
 def _known(z, y):
     return jnp.where((0 <= y) & (y < z.shape[-1]), y, 0)
-
-
-def measured(measure: Callable[..., Array], *args: Any) -> Float[Array, "*batch"]:
-    """A measure of what was checked here, or of a truth that need not sum to 1."""
-    with checks.mode("off"):
-        return measure(*args)

@@ -1,6 +1,7 @@
 """One class out of many: cross-entropy from logits."""
 
-from typing import Any, Literal, overload
+from collections.abc import Sequence
+from typing import Any, overload, Unpack
 
 import jax.numpy as jnp
 from jax.typing import ArrayLike
@@ -8,17 +9,22 @@ from jaxtyping import Array, Float, Int
 
 from .. import checks
 from .._core import arithmetic as num
-from ._arguments import (
-    as_where,
-    axes_from_the_end,
-    Axis,
-    demand,
-    demand_number,
-    FloatLike,
-    spread,
+from .._measures.entropy import nats_of_entropy
+from ._arguments import as_where, axes_from_the_end, Axis, FloatLike, spread
+from ._options import (
+    Extra,
+    is_known,
+    LogLoss,
+    loss,
+    Number,
+    number,
+    Option,
+    R,
+    Softmax,
     Where,
+    WithExtra,
 )
-from ._rows import ClassWeights, expected, log_normalizer, Rows, rows_of
+from ._rows import expected, log_normalizer, Rows, rows_of
 
 
 @overload
@@ -28,12 +34,9 @@ def softmax_cross_entropy(
     axis: Axis = ...,
     where: Where = ...,
     *,
-    label_smoothing: float = ...,
-    class_weights: ClassWeights = ...,
-    temperature: float = ...,
-    z_loss: float = ...,
-    return_z_loss: Literal[False] = ...,
-) -> Float[Array, "*batch"]: ...
+    returns: None = ...,
+    **options: Unpack[LogLoss[R]],
+) -> R: ...
 @overload
 def softmax_cross_entropy(
     logits: FloatLike,
@@ -41,23 +44,18 @@ def softmax_cross_entropy(
     axis: Axis = ...,
     where: Where = ...,
     *,
-    label_smoothing: float = ...,
-    class_weights: ClassWeights = ...,
-    temperature: float = ...,
-    z_loss: float = ...,
-    return_z_loss: Literal[True],
-) -> tuple[Float[Array, "*batch"], Float[Array, "*batch"]]: ...
+    returns: Sequence[Extra],
+    **options: Unpack[LogLoss[R]],
+) -> WithExtra[R]: ...
+@loss
 def softmax_cross_entropy(
     logits: FloatLike,
     labels: FloatLike,
     axis: Axis = -1,
     where: Where = None,
     *,
-    label_smoothing: float = 0.0,
-    class_weights: ClassWeights = None,
-    temperature: float = 1.0,
-    z_loss: float = 0.0,
-    return_z_loss: bool = False,
+    returns: Sequence[Extra] | None = None,
+    **options: Unpack[LogLoss[R]],
 ) -> Any:
     """Cross-entropy of soft targets and logits, in nats.
 
@@ -74,16 +72,14 @@ def softmax_cross_entropy(
       where: Which rows count, of the batch's shape: the others are 0. Or which classes
         exist, of the logits' shape: what a target says of the others is dropped, and a
         row without any is 0.
-      label_smoothing: The share of the targets to spread evenly over the classes, except
-        those that `where` masks. A float, not an array.
-      class_weights: A factor on each class's term, smoothed mass included.
-      temperature: What to divide the logits by.
-      z_loss: A factor on (log Σᵢ exp xᵢ)², which it adds, to keep logits from drifting.
-      return_z_loss: Whether to return that term as well.
+      returns: What else to give of each row, before it is weighed or reduced, as for
+        `softmax_cross_entropy_with_integer_labels`, but for "correct".
+      options: As for `softmax_cross_entropy_with_integer_labels`, but for `ignore_index`.
+        Smoothing spreads over the classes that `where` leaves.
 
     Returns:
-      One number per row, in [0, ∞]; float32 for half precision. With `return_z_loss` a
-      pair: the loss, all included, and the term of the z-loss.
+      One number per row, in [0, ∞], or what `reduction` makes of them; float32 for half
+      precision. With `returns` a named tuple `(loss, extra)`.
 
     Limits:
       A class of logit −inf costs 0 where its target is 0, and gets gradient 0; where its
@@ -108,23 +104,16 @@ def softmax_cross_entropy(
       103C, 1956. For the z-loss: Chowdhery et al., "PaLM: Scaling Language Modeling with
       Pathways", 2022, section 5.
     """
-    rows = rows_of(
-        logits,
-        labels,
-        axis,
-        where,
-        caller="softmax_cross_entropy",
-        kinds="soft",
-        label_smoothing=label_smoothing,
-        class_weights=class_weights,
-        temperature=temperature,
-    )
-    return _with_z_loss(rows, z_loss, return_z_loss, "softmax_cross_entropy")
+    given: Any = options
+    caller, z_loss = "softmax_cross_entropy", given.pop("z_loss")
+    rows = rows_of(logits, labels, axis, where, caller=caller, kinds="soft", **given)
+    return _log_loss(rows, z_loss, returns, caller)
 
 
+@loss
 def safe_softmax_cross_entropy(
-    logits: FloatLike, labels: FloatLike
-) -> Float[Array, "*batch"]:
+    logits: FloatLike, labels: FloatLike, **options: Unpack[Softmax[R]]
+) -> R:
     """Cross-entropy of soft targets and logits, in nats: `softmax_cross_entropy`.
 
         −Σᵢ tᵢ log qᵢ,   q = softmax(x)             sum over the last axis; 0 · log 0 = 0
@@ -134,9 +123,11 @@ def safe_softmax_cross_entropy(
     Args:
       logits: Predictions. A class of logit −inf is impossible.
       labels: Soft targets, one-hot or not.
+      options: As for `softmax_cross_entropy`.
 
     Returns:
-      One number per row, in [0, ∞]; float32 for half precision.
+      One number per row, in [0, ∞], or what `reduction` makes of them; float32 for half
+      precision.
 
     Limits:
       As for `softmax_cross_entropy`, in forward mode too.
@@ -148,8 +139,10 @@ def safe_softmax_cross_entropy(
       >>> print(losses.safe_softmax_cross_entropy(logits, labels))
       0.6931472
     """
+    given: Any = options
     caller = "safe_softmax_cross_entropy"
-    return expected(rows_of(logits, labels, -1, None, caller=caller, kinds="soft"))
+    rows = rows_of(logits, labels, -1, None, caller=caller, kinds="soft", **given)
+    return rows.finish(expected(rows))
 
 
 @overload
@@ -159,13 +152,9 @@ def softmax_cross_entropy_with_integer_labels(
     axis: Axis = ...,
     where: Where = ...,
     *,
-    label_smoothing: float = ...,
-    class_weights: ClassWeights = ...,
-    ignore_index: int | None = ...,
-    temperature: float = ...,
-    z_loss: float = ...,
-    return_z_loss: Literal[False] = ...,
-) -> Float[Array, "*batch"]: ...
+    returns: None = ...,
+    **options: Unpack[LogLoss[R]],
+) -> R: ...
 @overload
 def softmax_cross_entropy_with_integer_labels(
     logits: FloatLike,
@@ -173,25 +162,18 @@ def softmax_cross_entropy_with_integer_labels(
     axis: Axis = ...,
     where: Where = ...,
     *,
-    label_smoothing: float = ...,
-    class_weights: ClassWeights = ...,
-    ignore_index: int | None = ...,
-    temperature: float = ...,
-    z_loss: float = ...,
-    return_z_loss: Literal[True],
-) -> tuple[Float[Array, "*batch"], Float[Array, "*batch"]]: ...
+    returns: Sequence[Extra],
+    **options: Unpack[LogLoss[R]],
+) -> WithExtra[R]: ...
+@loss
 def softmax_cross_entropy_with_integer_labels(
     logits: FloatLike,
     labels: Int[ArrayLike, "*batch"],
     axis: Axis = -1,
     where: Where = None,
     *,
-    label_smoothing: float = 0.0,
-    class_weights: ClassWeights = None,
-    ignore_index: int | None = None,
-    temperature: float = 1.0,
-    z_loss: float = 0.0,
-    return_z_loss: bool = False,
+    returns: Sequence[Extra] | None = None,
+    **options: Unpack[LogLoss[R]],
 ) -> Any:
     """Log loss: cross-entropy of class indices and logits, in nats.
 
@@ -210,25 +192,34 @@ def softmax_cross_entropy_with_integer_labels(
       where: Which rows count, of the batch's shape: the others are 0. Or which classes
         exist, of the logits' shape: the others are impossible, get no smoothed mass, and
         a row without any is 0.
-      label_smoothing: `s`, in [0, 1). A float, not an array.
-      class_weights: `w`, one for each class. A weighted mean divides by the weights:
-        `Mean.of(losses, weights=w[labels])` for losses that have no weights of their own,
-        and `Mean(losses.sum(), w[labels].sum())` for those that have.
-      ignore_index: A label whose rows are 0; PyTorch's is −100.
-      temperature: What to divide the logits by.
+      returns: What else to give of each row, before it is weighed or reduced:
+        "log_normalizer", log Σᵢ exp xᵢ; "entropy" of q; "argmax", the likeliest class;
+        "correct", whether that is the label; "z_loss", its term.
+      label_smoothing: `s`, in [0, 1).
+      class_weights: `w`, one for each class. The mean divides by the weights of the labels.
+      ignore_index: A label whose rows are removed; PyTorch's is −100. A Python integer.
+      temperature: What to divide the logits by; one number, or one for each row.
       z_loss: A factor on (log Σᵢ exp xᵢ)², which it adds, to keep logits from drifting.
-        Class weights do not weigh it.
-      return_z_loss: Whether to return that term as well.
+        Class weights do not weigh it, and its mean is over rows.
+      weights: How much each row counts: the loss is multiplied by it, and a mean divided
+        by the sum. Its slope is the loss, also where it is 0.
+      reduction: None for one number per row, "sum", "mean", or `jxent.Mean` for a mean
+        that merges.
 
     Returns:
-      One number per row, in [0, ∞]; float32 for half precision. With `return_z_loss` a
-      pair: the loss, all included, and the term of the z-loss.
+      One number per row, in [0, ∞], or what `reduction` makes of them; float32 for half
+      precision. With `returns` a named tuple `(loss, extra)`, of a dictionary of one array
+      per name.
 
     Limits:
       A label whose class is impossible, or masked by `where`, costs +∞, without a z-loss;
       so does smoothing with a logit of −inf that `where` does not mask. A label outside of
-      [0, k) gives NaN, in value and gradient. A row that is removed, by `where`,
-      `ignore_index` or a class weight of 0, is 0 with gradient 0, whatever it holds.
+      [0, k) gives NaN, in value and gradient. A row that is removed, by `where` or
+      `ignore_index`, is 0 with gradient 0, whatever it holds. So is one of weight 0 that
+      has no loss, since it holds NaN or +inf, or its label is no class; of any other row,
+      a weight of 0 is a factor, and leaves the z-loss if it is the class's.
+
+    Numbers may be traced, as in schedules, and have their derivatives.
 
     Raises:
       TypeError: If `labels` is not an integer array, or `where` is not boolean.
@@ -245,46 +236,45 @@ def softmax_cross_entropy_with_integer_labels(
       [0.40760595 2.407606  ]
       >>> print(loss(logits, jnp.array([0, -100]), ignore_index=-100, label_smoothing=0.1))
       [0.50760597 0.        ]
+      >>> print(loss(logits, jnp.array([0, -100]), ignore_index=-100, reduction="mean"))
+      0.40760595
 
     References:
       Good, "Rational Decisions", Journal of the Royal Statistical Society B 14, 1952.
       Szegedy, Vanhoucke, Ioffe, Shlens and Wojna, "Rethinking the Inception Architecture
       for Computer Vision", CVPR 2016, section 7.
     """
-    caller = "softmax_cross_entropy_with_integer_labels"
-    rows = rows_of(
-        logits,
-        labels,
-        axis,
-        where,
-        caller=caller,
-        kinds="hard",
-        label_smoothing=label_smoothing,
-        class_weights=class_weights,
-        ignore_index=ignore_index,
-        temperature=temperature,
-    )
-    return _with_z_loss(rows, z_loss, return_z_loss, caller)
+    given: Any = options
+    caller, z_loss = "softmax_cross_entropy_with_integer_labels", given.pop("z_loss")
+    rows = rows_of(logits, labels, axis, where, caller=caller, kinds="hard", **given)
+    return _log_loss(rows, z_loss, returns, caller)
 
 
-def _with_z_loss(rows: Rows, z_loss: float, apart: bool, caller: str) -> Any:
-    wrong = "and must not be negative"
-    demand_number(z_loss, lambda z: z >= 0, f"{caller}: z_loss", wrong)
-    off = isinstance(z_loss, int | float) and z_loss == 0
-    if off and apart:
-        raise ValueError(f"{caller}: return_z_loss, but z_loss is 0")
-    loss = expected(rows)
-    if off:
-        return rows.finish(loss)
-    loss, log_total = num.widen(loss, log_normalizer(rows))
-    term = rows.finish(jnp.asarray(z_loss, log_total.dtype) * log_total**2)
-    loss = rows.finish(loss)
-    return (loss + term, term) if apart else loss + term
+def _log_loss(rows: Rows, z_loss: Any, returns: Any, caller: str) -> Any:
+    known = ("log_normalizer", "entropy", "argmax", "correct", "z_loss")
+    if wrong := [name for name in returns or () if name not in known]:
+        raise ValueError(f"{caller}: returns has {wrong}, and there are {known}")
+    losses, term, extra = expected(rows), None, {}
+    wants = lambda name: returns is not None and name in returns
+    if wants("log_normalizer") or wants("z_loss") or not is_known(z_loss, 0):
+        losses, log_total = num.widen(losses, log_normalizer(rows))
+        term = jnp.asarray(z_loss, log_total.dtype) * log_total**2
+        extra = {"log_normalizer": log_total, "z_loss": term}
+        term = None if is_known(z_loss, 0) else term
+    if wants("entropy"):
+        extra["entropy"] = nats_of_entropy(rows.q)
+    if wants("argmax") or wants("correct"):
+        leader = jnp.argmax(rows.q.data, axis=-1)
+        extra |= {"argmax": leader, "correct": leader == rows.p.data}
+    result = rows.finish(losses, term)
+    if returns is None:
+        return result
+    return WithExtra(result, {name: rows.counts.only(extra[name]) for name in returns})
 
 
 def smooth_labels(
     labels: FloatLike,
-    alpha: float | Float[Array, ""],
+    alpha: Number,
     *,
     axis: Axis = -1,
     where: Where = None,
@@ -321,7 +311,7 @@ def smooth_labels(
     caller = "smooth_labels"
     t = jnp.asarray(labels)
     checks.check_float(t, name="labels", caller=caller)
-    demand(alpha, lambda a: 0 <= a <= 1, f"{caller}: alpha", "not in [0, 1]")
+    alpha = number(alpha, Option(within="[0, 1]"), "alpha", caller)
     t, axes = num.at_least_float32(t), axes_from_the_end(axis, t.ndim, caller)
     alpha = jnp.asarray(alpha, t.dtype)
     exists = jnp.ones((), bool) if where is None else as_where(where, caller)

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Unpack
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,9 @@ from jaxtyping import Array, Float, Int
 from .. import checks
 from .._core import arithmetic as num, meshes as mesh
 from .._kernels import softmax as sm
-from ._arguments import common_batch, FloatLike, TargetLike, Where
+from ._arguments import common_batch, FloatLike, TargetLike
+from ._counts import Counts, events
+from ._options import loss, R, Rowwise
 from ._rows import rows_of
 
 
@@ -31,8 +33,9 @@ def make_fenchel_young_loss(
       max_fun: Ω*, from one row of scores to a number.
 
     Returns:
-      `loss(scores, targets, *args, **kwargs)`, over the last axis, one number per row;
-      what is left of the arguments goes to `max_fun`. Half precision is widened first.
+      `loss(scores, targets, *args, **kwargs)`, over the last axis, one number per row, or
+      what `reduction` and `weights` make of them; what is left of the arguments goes to
+      `max_fun`. Half precision is widened first.
 
     Limits:
       A score of −inf costs nothing where its target is 0, if `max_fun` can take it.
@@ -50,7 +53,9 @@ def make_fenchel_young_loss(
       Machine Learning Research 21, 2020, section 3.
     """
 
-    def fenchel_young_loss(scores, targets, *args, **kwargs):
+    def fenchel_young_loss(
+        scores, targets, *args, weights=None, reduction=None, **kwargs
+    ):
         x, t = jnp.asarray(scores), jnp.asarray(targets)
         caller = "fenchel_young_loss"
         checks.check_float(x, name="scores", caller=caller)
@@ -64,7 +69,8 @@ def make_fenchel_young_loss(
         of_row = jnp.vectorize(
             lambda x: max_fun(x, *args, **kwargs), signature="(n)->()"
         )
-        return of_row(x) - jnp.sum(num.weigh(t, x), axis=-1)
+        losses = of_row(x) - jnp.sum(num.weigh(t, x), axis=-1)
+        return Counts.of(None, weights, batch, caller).reduce(losses, reduction)
 
     return fenchel_young_loss
 
@@ -116,13 +122,10 @@ def entmax15(scores: Float[ArrayLike, "*batch k"]) -> Float[Array, "*batch k"]:
     return _entmax(_scores(scores, "entmax15"), 1.5)
 
 
+@loss
 def multiclass_sparsemax_loss(
-    scores: FloatLike,
-    labels: Int[ArrayLike, "*batch"],
-    *,
-    where: Where = None,
-    ignore_index: int | None = None,
-) -> Float[Array, "*batch"]:
+    scores: FloatLike, labels: Int[ArrayLike, "*batch"], **options: Unpack[Rowwise[R]]
+) -> R:
     """Fenchel-Young loss of sparsemax: exactly 0 once the label leads by 1.
 
         ⟨p − e_y, x⟩ + ½ Σᵢ pᵢ (1 − pᵢ),   p = sparsemax(x)               last axis
@@ -130,10 +133,11 @@ def multiclass_sparsemax_loss(
     Args:
       scores: Predictions. −inf is an impossible class.
       labels: The index of each row's class.
-      where, ignore_index: As for `softmax_cross_entropy_with_integer_labels`.
+      options: As for `softmax_cross_entropy_with_integer_labels`.
 
     Returns:
-      One number per row, in [0, ∞]; float32 for half precision.
+      One number per row, in [0, ∞], or what `reduction` makes of them; float32 for half
+      precision.
 
     Limits:
       The gradient is p − e_y. A label out of range gives NaN.
@@ -149,16 +153,13 @@ def multiclass_sparsemax_loss(
       Martins and Astudillo, "From Softmax to Sparsemax", ICML 2016, section 3.
     """
     caller = "multiclass_sparsemax_loss"
-    return _entmax_loss(scores, labels, where, ignore_index, 2.0, caller)
+    return _entmax_loss(scores, labels, 2.0, caller=caller, **options)
 
 
+@loss
 def multiclass_entmax15_loss(
-    scores: FloatLike,
-    labels: Int[ArrayLike, "*batch"],
-    *,
-    where: Where = None,
-    ignore_index: int | None = None,
-) -> Float[Array, "*batch"]:
+    scores: FloatLike, labels: Int[ArrayLike, "*batch"], **options: Unpack[Rowwise[R]]
+) -> R:
     """Fenchel-Young loss of entmax-1.5: exactly 0 once the label leads by 2.
 
         ⟨p − e_y, x⟩ + 4/3 Σᵢ pᵢ (1 − √pᵢ),   p = entmax15(x)             last axis
@@ -166,10 +167,11 @@ def multiclass_entmax15_loss(
     Args:
       scores: Predictions. −inf is an impossible class.
       labels: The index of each row's class.
-      where, ignore_index: As for `softmax_cross_entropy_with_integer_labels`.
+      options: As for `softmax_cross_entropy_with_integer_labels`.
 
     Returns:
-      One number per row, in [0, ∞]; float32 for half precision.
+      One number per row, in [0, ∞], or what `reduction` makes of them; float32 for half
+      precision.
 
     Limits:
       The gradient is p − e_y. A label out of range gives NaN.
@@ -186,10 +188,13 @@ def multiclass_entmax15_loss(
       section 3.
     """
     caller = "multiclass_entmax15_loss"
-    return _entmax_loss(scores, labels, where, ignore_index, 1.5, caller)
+    return _entmax_loss(scores, labels, 1.5, caller=caller, **options)
 
 
-def sparsemax_loss(logits: FloatLike, labels: TargetLike) -> Float[Array, "*batch"]:
+@loss
+def sparsemax_loss(
+    logits: FloatLike, labels: TargetLike, **options: Unpack[Rowwise[R]]
+) -> R:
     """Fenchel-Young loss of sparsemax for one event: exactly 0 beyond a margin of 1.
 
         max(0, ¼ (1 − m)²) for |m| ≤ 1, max(0, −m) beyond,   m = x if y = 1 else −x
@@ -199,9 +204,15 @@ def sparsemax_loss(logits: FloatLike, labels: TargetLike) -> Float[Array, "*batc
     Args:
       logits: Predictions, one number per event.
       labels: 0 or 1. One of the two shapes must be the other's after broadcasting.
+      options: As for `sigmoid_binary_cross_entropy`.
 
     Returns:
-      One number per event, in [0, ∞]; float32 for half precision.
+      One number per event, in [0, ∞], or what `reduction` makes of them; float32 for half
+      precision.
+
+    Limits:
+      An infinite logit costs 0 or +∞, with slope 0 or ±1. A label that is neither 0 nor 1
+      gives NaN, in value and gradient.
 
     Example:
       >>> import jax.numpy as jnp
@@ -213,13 +224,34 @@ def sparsemax_loss(logits: FloatLike, labels: TargetLike) -> Float[Array, "*batc
       Blondel, Martins and Niculae, "Learning with Fenchel-Young Losses", Journal of
       Machine Learning Research 21, 2020, section 4.4.
     """
-    x, y = jnp.asarray(logits), jnp.asarray(labels)
     caller = "sparsemax_loss"
-    checks.check_float(x, name="logits", caller=caller)
-    shapes = f"logits have shape {x.shape}, labels have shape {y.shape}"
-    batch = common_batch(x.shape, y.shape, caller, shapes)
-    x, y = num.at_least_float32(jnp.broadcast_to(x, batch)), jnp.broadcast_to(y, batch)
-    return jax.nn.sparse_plus(jnp.where(y.astype(bool), -x, x))
+    x, y, counts, reduction = events(logits, labels, caller=caller, **options)
+    x, y = num.widen(x, y)
+    text = f"{caller}: a label is {{}}, neither 0 nor 1"
+    checks.demand(_between, text, y)
+    y = jnp.where((y == 0) | (y == 1), y, jnp.nan)
+    return counts.reduce(_sparse_plus((1 - 2 * y) * x), reduction)
+
+
+def _between(y):
+    wrong = (y != 0) & (y != 1)
+    return jnp.any(wrong), jnp.max(jnp.where(wrong, y, -jnp.inf), initial=-jnp.inf)
+
+
+@jax.custom_jvp
+def _sparse_plus(x: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
+    inside = (jnp.clip(x, -1, 1) + 1) ** 2 / 4
+    return jnp.where(x > 1, x, inside)
+
+
+@_sparse_plus.defjvp
+def _sparse_plus_jvp(primals, tangents):
+    # ∂ = (x + 1) / 2 between −1 and 1, and there alone is it curved.
+    (x,), (x_dot,) = primals, tangents
+    inside = (x > -1) & (x < 1)
+    slope = jnp.where(inside, (jnp.where(inside, x, 0) + 1) / 2, jnp.where(x > 0, 1, 0))
+    slope = jnp.where(jnp.isnan(x), jnp.nan, slope.astype(x.dtype))
+    return _sparse_plus(x), slope * x_dot
 
 
 def _scores(scores, caller):
@@ -228,16 +260,8 @@ def _scores(scores, caller):
     return num.at_least_float32(x)
 
 
-def _entmax_loss(scores, labels, where, ignore_index, alpha, caller):
-    rows = rows_of(
-        scores,
-        labels,
-        -1,
-        where,
-        caller=caller,
-        kinds="hard",
-        ignore_index=ignore_index,
-    )
+def _entmax_loss(scores, labels, alpha, *, where, **options):
+    rows = rows_of(scores, labels, -1, where, kinds="hard", **options)
     x = num.at_least_float32(rows.q.data)
     return rows.finish(_fenchel_young(x, rows.p.data, alpha))
 
@@ -246,59 +270,88 @@ def _entmax_loss(scores, labels, where, ignore_index, alpha, caller):
 def _fenchel_young(
     x: Float[Array, "*batch k"], y: Int[Array, "*batch"], alpha: float
 ) -> Float[Array, "*batch"]:
-    # Ω(p) = −Σ (p − p^α) / (α (α − 1)), Tsallis's entropy of order α over α, is 0 at e_y.
+    # Ω(p) = Σ (p^α − p) / (α (α − 1)), the negative of Tsallis's entropy over α, has
+    # ∇Ω(p) = (u − τ) / (α − 1) on the support of p. So, of Bregman's divergence D of Ω,
+    #     L = D(e_y ‖ p) + ⟨e_y − p, ∇Ω(p) − x⟩ = D(e_y ‖ p) + max(τ − u_y, 0) / (α − 1),
+    # in which no term is negative, nor is anything subtracted from 1: 1 − p_y is Σ pⱼ over
+    # the others.
     valid = (0 <= y) & (y < x.shape[-1])
-    x_y = mesh.pick(x, jnp.where(valid, y, 0)[..., None])
-    p = _entmax(x, alpha)
-    tsallis = jnp.sum(p * (1 - p ** (alpha - 1)), axis=-1) / (alpha * (alpha - 1))
-    loss = jnp.sum(num.weigh(p, x - x_y), axis=-1) + tsallis
-    # It is not negative, but by the rounding of its two terms.
-    return jnp.where(valid, jnp.maximum(loss, 0), jnp.nan)
+    x_y = mesh.pick(x, jnp.where(valid, y, 0)[..., None])[..., 0]
+    root, label = _root(x, alpha), sm.at_class(y, x)
+    p, top = _power(root, alpha), jnp.max(x, axis=-1)
+    miss = jnp.sum(jnp.where(label, 0, p), axis=-1)
+    tau, u_y = -jnp.max(root, axis=-1), (alpha - 1) * (x_y - top)
+    outside = jnp.maximum(tau - u_y, 0) / (alpha - 1)
+    if alpha == 2:
+        others, own = p * p / 2, miss * miss / 2
+    else:
+        r = jnp.sqrt(jnp.sum(jnp.where(label, p, 0), axis=-1))
+        others, own = 2 / 3 * p * root, 2 / 3 * (miss / (1 + r)) ** 2 * (r + 2)
+    loss = jnp.sum(jnp.where(label, 0, others), axis=-1) + own + outside
+    return jnp.where(valid, loss, jnp.nan)
 
 
 @_fenchel_young.defjvp
 def _fenchel_young_jvp(alpha, primals, tangents):
-    # p is a maximum, so that ∂Ω* = p (Danskin), and ∂L = p − e_y.
+    # p is a maximum, so that ∂Ω* = p (Danskin), and ∂L = p − e_y, whose entry at y is the
+    # negative of what the others have.
     (x, y), (x_dot, _) = primals, tangents
-    valid = ((0 <= y) & (y < x.shape[-1]))[..., None]
-    slope = _entmax(x, alpha) - sm.at_class(y, x).astype(x.dtype)
+    valid, label = ((0 <= y) & (y < x.shape[-1]))[..., None], sm.at_class(y, x)
+    others = jnp.where(label, 0, _entmax(x, alpha))
+    slope = jnp.where(label, -jnp.sum(others, axis=-1, keepdims=True), others)
     slope = jnp.where(valid, slope, jnp.nan)
     return _fenchel_young(x, y, alpha), jnp.sum(slope * x_dot, axis=-1)
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
 def _entmax(x: Float[Array, "*batch k"], alpha: float) -> Float[Array, "*batch k"]:
-    project = functools.partial(_projection, alpha)
+    return _power(_root(x, alpha), alpha)
+
+
+def _power(root: Array, alpha: float) -> Array:
+    return root if alpha == 2 else root * root
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
+def _root(x: Float[Array, "*batch k"], alpha: float) -> Float[Array, "*batch k"]:
+    """`p^(α − 1)`, which is `max(u − τ, 0)` with u = (α − 1) x."""
+    project = functools.partial(_above_threshold, alpha)
     return mesh.partitioned(project, x, out=mesh.layout(x))
 
 
-@_entmax.defjvp
-def _entmax_jvp(alpha, primals, tangents):
-    # ∂pᵢ = sᵢ (ẋᵢ − Σ s ẋ / Σ s) with s = p^(2 − α), and 0 where p is.
+@_root.defjvp
+def _root_jvp(alpha, primals, tangents):
+    # Σ p = 1 fixes τ: on the support, ∂ root = (α − 1) (ẋ − Σ s ẋ / Σ s), s = p^(2 − α).
+    # Of the root, and not of p, it has no power that is infinite where p is 0.
     (x,), (x_dot,) = primals, tangents
-    p = _entmax(x, alpha)
-    s = (p > 0).astype(p.dtype) if alpha == 2 else jnp.sqrt(p)
-    centre = jnp.sum(s * x_dot, axis=-1, keepdims=True)
-    return p, s * (x_dot - centre / jnp.sum(s, axis=-1, keepdims=True))
+    root = _root(x, alpha)
+    support = root > 0
+    s = support.astype(root.dtype) if alpha == 2 else root
+    centre = jnp.sum(s * x_dot, -1, keepdims=True) / jnp.sum(s, -1, keepdims=True)
+    return root, jnp.where(support, (alpha - 1) * (x_dot - centre), 0)
 
 
-def _projection(alpha: float, x: Float[Array, "*batch k"]) -> Float[Array, "*batch k"]:
-    # p = max(u − τ, 0)^(1 / (α − 1)) with u = (α − 1) x, for α = 2 or 3/2. Scores more
-    # than 1 below the leader have p = 0, so that u may as well end there, −inf too.
+def _above_threshold(alpha, x: Float[Array, "*batch k"]) -> Float[Array, "*batch k"]:
+    # Scores more than 1 below the leader have p = 0, so u may as well end there, −inf too.
     u = (alpha - 1) * (x - jnp.max(x, axis=-1, keepdims=True))
     u = jnp.maximum(u, -1)
-    # Among the j largest, τ would be the root of Σ (uᵢ − τ)^(1 / (α − 1)) = 1. The support
-    # is as large as it can be with τ below all of it.
+    # A class is in the support if the classes above it, seen from it, have less than 1:
+    #     Aⱼ = Σ (uᵢ − uⱼ) < 1  for α = 2,      Bⱼ = Σ (uᵢ − uⱼ)² < 1  for α = 3/2.
+    # From class to class they grow by gaps between neighbours: no term is negative, and at
+    # a tie of numbers with few digits the sums are exact.
     top = -jnp.sort(-u, axis=-1)
-    j = jnp.arange(1, x.shape[-1] + 1, dtype=x.dtype)
-    j = jnp.broadcast_to(j, x.shape)
-    mean = jnp.cumsum(top, axis=-1) / j
-    if alpha == 2:
-        tau = mean - 1 / j
-    else:
-        spread = jnp.cumsum(top * top, axis=-1) - j * mean * mean
-        tau = mean - jnp.sqrt(jnp.maximum(1 - spread, 0) / j)
-    size = jnp.sum(tau <= top, axis=-1, keepdims=True)
-    tau = jnp.take_along_axis(tau, size - 1, axis=-1)
-    p = jnp.maximum(u - tau, 0)
-    return p if alpha == 2 else p * p
+    gap, above = top[..., :-1] - top[..., 1:], jnp.arange(1, x.shape[-1], dtype=x.dtype)
+    first = jnp.zeros_like(top[..., :1])
+    step = gap * jnp.broadcast_to(above, gap.shape)
+    a = jnp.concatenate([first, jnp.cumsum(step, axis=-1)], axis=-1)
+    b = a
+    if alpha != 2:
+        step = gap * (2 * a[..., :-1] + step)
+        b = jnp.concatenate([first, jnp.cumsum(step, axis=-1)], axis=-1)
+    size = jnp.sum(b < 1, axis=-1, keepdims=True)
+    last, a, b = (jnp.take_along_axis(y, size - 1, axis=-1) for y in (top, a, b))
+    # The last class of the support has t: Σ (uᵢ − u_last + t) = 1, or that of squares.
+    n = size.astype(x.dtype)
+    t = (1 - a) / n
+    if alpha != 2:
+        t = (1 - b) / (a + jnp.sqrt(a * a + n * (1 - b)))
+    return jnp.where(u < last, 0, (u - last) + t)

@@ -1,30 +1,45 @@
 """Losses that bend cross-entropy: functions of the surprise −log q of the true class."""
 
-import math
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any, Generic, Unpack
 
+import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from .._core import arithmetic as num
-from ._arguments import Axis, demand_number, FloatLike, TargetLike, Where
-from ._rows import ClassWeights, expected, rows_of
+from ._arguments import Axis, FloatLike, TargetLike
+from ._options import loss, Number, Option, R, Softmax, Where
+from ._rows import expected, rows_of
 
 
+class Poly(Softmax[R], Generic[R], total=False):
+    """Options of poly loss. epsilon: ε; 0 is cross-entropy."""
+
+    epsilon: Annotated[Number, Option(2.0, "(-inf, inf)")]
+
+
+class Focal(Softmax[R], Generic[R], total=False):
+    """Options of focal loss. gamma: γ ≥ 0; 0 is cross-entropy."""
+
+    gamma: Annotated[Number, Option(2.0, "[0, inf)")]
+
+
+class Generalized(Softmax[R], Generic[R], total=False):
+    """Options of generalised cross-entropy. q: The exponent, in (0, 1]."""
+
+    q: Annotated[Number, Option(0.7, "(0, 1]")]
+
+
+@loss
 def poly_loss_cross_entropy(
     logits: FloatLike,
     labels: TargetLike,
     *,
-    epsilon: float | Float[ArrayLike, ""] = 2.0,
     axis: Axis = -1,
     where: Where = None,
-    label_smoothing: float = 0.0,
-    class_weights: ClassWeights = None,
-    ignore_index: int | None = None,
-    temperature: float = 1.0,
-) -> Float[Array, "*batch"]:
+    **options: Unpack[Poly[R]],
+) -> R:
     """Cross-entropy with another first term in its series in 1 − q.
 
         Σᵢ tᵢ (−log qᵢ + ε (1 − qᵢ)),   q = softmax(x)                   sum over `axis`
@@ -36,11 +51,12 @@ def poly_loss_cross_entropy(
       logits: Predictions. A class of logit −inf is impossible.
       labels: Soft targets of the logits' shape; or class indices, if integer.
       epsilon: ε; 0 is cross-entropy.
-      axis, where, label_smoothing, class_weights, ignore_index, temperature: As for
-        `softmax_cross_entropy_with_integer_labels`; `ignore_index` needs class indices.
+      axis, where, options: As for `softmax_cross_entropy_with_integer_labels`, but for
+        `z_loss`; `ignore_index` needs class indices.
 
     Returns:
-      One number per row; float32 for half precision.
+      One number per row, or what `reduction` makes of them; float32 for
+      half precision.
 
     Limits:
       Those of `softmax_cross_entropy`, or of its kin for class indices.
@@ -56,37 +72,25 @@ def poly_loss_cross_entropy(
       Leng, Tan, Liu, Cubuk, Shi, Cheng and Anguelov, "PolyLoss: A Polynomial Expansion
       Perspective of Classification Loss Functions", ICLR 2022, section 4.
     """
-    demand_number(epsilon, lambda _: True, "poly_loss_cross_entropy: epsilon", "")
+    given: Any = options
+    epsilon = given.pop("epsilon")
 
     def poly(surprise):
         return surprise - jnp.asarray(epsilon, surprise.dtype) * jnp.expm1(-surprise)
 
-    return _bent(
-        poly,
-        logits,
-        labels,
-        axis,
-        where,
-        caller="poly_loss_cross_entropy",
-        label_smoothing=label_smoothing,
-        class_weights=class_weights,
-        ignore_index=ignore_index,
-        temperature=temperature,
-    )
+    name = "poly_loss_cross_entropy"
+    return _bent(poly, logits, labels, axis, where, caller=name, **given)
 
 
+@loss
 def softmax_focal_loss(
     logits: FloatLike,
     labels: TargetLike,
     *,
-    gamma: float = 2.0,
     axis: Axis = -1,
     where: Where = None,
-    label_smoothing: float = 0.0,
-    class_weights: ClassWeights = None,
-    ignore_index: int | None = None,
-    temperature: float = 1.0,
-) -> Float[Array, "*batch"]:
+    **options: Unpack[Focal[R]],
+) -> R:
     """Cross-entropy in which what is already right counts for little.
 
         Σᵢ tᵢ (1 − qᵢ)^γ (−log qᵢ),   q = softmax(x)                     sum over `axis`
@@ -97,11 +101,12 @@ def softmax_focal_loss(
       logits: Predictions. A class of logit −inf is impossible.
       labels: Soft targets of the logits' shape; or class indices, if integer.
       gamma: γ ≥ 0; 0 is cross-entropy.
-      axis, where, label_smoothing, class_weights, ignore_index, temperature: As for
-        `softmax_cross_entropy_with_integer_labels`; `ignore_index` needs class indices.
+      axis, where, options: As for `softmax_cross_entropy_with_integer_labels`, but for
+        `z_loss`; `ignore_index` needs class indices.
 
     Returns:
-      One number per row, in [0, ∞]; float32 for half precision.
+      One number per row, in [0, ∞], or what `reduction` makes of them; float32 for
+      half precision.
 
     Limits:
       Those of `softmax_cross_entropy`, or of its kin for class indices.
@@ -117,34 +122,21 @@ def softmax_focal_loss(
       Lin, Goyal, Girshick, He and Dollár, "Focal Loss for Dense Object Detection", ICCV
       2017, section 3.
     """
-    name, wrong = "softmax_focal_loss: gamma", "which is negative"
-    demand_number(gamma, lambda g: g >= 0, name, wrong)
-    return _bent(
-        lambda surprise: focal(surprise, gamma),
-        logits,
-        labels,
-        axis,
-        where,
-        caller="softmax_focal_loss",
-        label_smoothing=label_smoothing,
-        class_weights=class_weights,
-        ignore_index=ignore_index,
-        temperature=temperature,
-    )
+    given: Any = options
+    gamma = given.pop("gamma")
+    f = lambda surprise: focal(surprise, gamma)
+    return _bent(f, logits, labels, axis, where, caller="softmax_focal_loss", **given)
 
 
+@loss
 def generalized_cross_entropy(
     logits: FloatLike,
     labels: TargetLike,
     *,
-    q: float = 0.7,
     axis: Axis = -1,
     where: Where = None,
-    label_smoothing: float = 0.0,
-    class_weights: ClassWeights = None,
-    ignore_index: int | None = None,
-    temperature: float = 1.0,
-) -> Float[Array, "*batch"]:
+    **options: Unpack[Generalized[R]],
+) -> R:
     """Generalised cross-entropy, which bounds what a wrong label can cost.
 
         Σᵢ tᵢ (1 − pᵢ^q) / q,   p = softmax(x)                           sum over `axis`
@@ -156,11 +148,12 @@ def generalized_cross_entropy(
       logits: Predictions. A class of logit −inf is impossible.
       labels: Soft targets of the logits' shape; or class indices, if integer.
       q: The exponent, in (0, 1].
-      axis, where, label_smoothing, class_weights, ignore_index, temperature: As for
-        `softmax_cross_entropy_with_integer_labels`; `ignore_index` needs class indices.
+      axis, where, options: As for `softmax_cross_entropy_with_integer_labels`, but for
+        `z_loss`; `ignore_index` needs class indices.
 
     Returns:
-      One number per row, in [0, 1/q] for labels; float32 for half precision.
+      One number per row, in [0, 1/q] for labels, or what `reduction` makes of them;
+      float32 for half precision.
 
     Limits:
       An impossible class costs 1/q, with gradient 0. Otherwise as `softmax_cross_entropy`.
@@ -176,34 +169,40 @@ def generalized_cross_entropy(
       Zhang and Sabuncu, "Generalized Cross Entropy Loss for Training Deep Neural Networks
       with Noisy Labels", NeurIPS 2018, section 3.2.
     """
-    inside = lambda q: 0 < q <= 1
-    demand_number(q, inside, "generalized_cross_entropy: q", "not in (0, 1]")
-    return _bent(
-        lambda surprise: -jnp.expm1(-q * surprise) / q,
-        logits,
-        labels,
-        axis,
-        where,
-        caller="generalized_cross_entropy",
-        label_smoothing=label_smoothing,
-        class_weights=class_weights,
-        ignore_index=ignore_index,
-        temperature=temperature,
-    )
+    given: Any = options
+    q = given.pop("q")
+
+    def of(surprise):
+        exponent = jnp.asarray(q, surprise.dtype)
+        return -jnp.expm1(-exponent * surprise) / exponent
+
+    name = "generalized_cross_entropy"
+    return _bent(of, logits, labels, axis, where, caller=name, **given)
 
 
-def focal(surprise: Float[Array, "*batch"], gamma: float) -> Float[Array, "*batch"]:
+def focal(surprise: Float[Array, "*batch"], gamma: Number) -> Float[Array, "*batch"]:
     """`(1 − p)^γ (−log p)`, of −log p."""
     # With p = e⁻ˢ it is (1 − e⁻ˢ)^γ s.
-    bounded = jnp.clip(surprise, least(surprise), -math.log(num.tiny(surprise.dtype)))
-    return num.weigh((-jnp.expm1(-bounded)) ** gamma, surprise)
+    return num.weigh(power(-jnp.expm1(-surprise), gamma), surprise)
 
 
-def least(miss: Float[Array, "*batch"]) -> float:
-    """The least 1 − p to take to the power γ: its second slope still is a number."""
-    # Beyond that the loss is 0 to the last digit, and so are its slopes, where autodiff
-    # would multiply 0 by ∞.
-    return math.sqrt(num.tiny(miss.dtype))
+def power(miss: Float[Array, "*batch"], gamma: Number) -> Float[Array, "*batch"]:
+    """`missᵞ`, of miss = 1 − p."""
+    return _power(miss, jnp.broadcast_to(jnp.asarray(gamma, miss.dtype), miss.shape))
+
+
+@jax.custom_jvp
+def _power(x: Float[Array, "*shape"], y: Float[Array, "*shape"]) -> Array:
+    return jnp.maximum(x, num.tiny(x.dtype)) ** y
+
+
+@_power.defjvp
+def _power_jvp(primals, tangents):
+    # ∂xʸ = xʸ (y ∂x/x + log x ∂y). Of xʸ⁻¹ and xʸ⁻², which overflow near 0, the slopes of
+    # a loss need only the products with ∂x and ∂x², which do not.
+    (x, y), (x_dot, y_dot) = primals, tangents
+    value, log_x = _power(x, y), jnp.log(jnp.maximum(x, num.tiny(x.dtype)))
+    return value, value * (y * num.quotient(x_dot, x) + log_x * y_dot)
 
 
 def _bent(
@@ -213,6 +212,6 @@ def _bent(
     axis: Axis,
     where: Where,
     **options: Any,
-) -> Float[Array, "*batch"]:
+) -> Any:
     rows = rows_of(logits, labels, axis, where, kinds="both", **options)
     return rows.finish(expected(rows, f))

@@ -3,69 +3,73 @@
 import dataclasses
 from typing import Any
 
+import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Int, Shaped
+from jaxtyping import Array, Int
 
 from .. import checks
-from .._core import arithmetic as num
+from .._core import arithmetic as num, meshes as mesh
 from .._core.shapes import indices
 from .._distributions.projection import LinearLogits
-from ._arguments import as_where, both, demand_number, spread, Where
+from ._counts import Counts, kept_events
+from ._options import is_known, Weights, Where
 
 
 def tokens_of(
     q: LinearLogits,
     labels: Any,
     where: Where,
-    ignore_index: int | None,
+    ignore_index: Any,
     caller: str,
     name: str = "labels",
-) -> tuple[LinearLogits, Int[Array, "*batch"], Bool[Array, "*batch"] | None]:
+    weights: Weights = None,
+    class_weights: Any = None,
+) -> tuple[LinearLogits, Int[Array, "*batch"], Counts]:
     """Checks the tokens of a loss; those that are removed get innocent ones in place."""
     q.check("logits", caller)
     checks.check_labels_dtype(jnp.asarray(labels), name=name, caller=caller)
-    y, batch = indices(labels), q.batch
+    y, batch, k = indices(labels), q.batch, q.num_classes
     if y.shape != batch:
         shapes = f"hidden has shape {q.data.shape}, {name} has shape {y.shape}"
         raise ValueError(f"{caller}: {shapes}, and there must be one for each token")
-    kept = rows_where(where, batch, caller)
-    if ignore_index is not None:
-        kept = both(kept, y != ignore_index)
-    if kept is not None:
-        q, y = without_hidden(q, kept), jnp.where(kept, y, 0)
-    checks.assert_labels(y, q.num_classes, name=name, caller=caller)
-    return q, y, kept
+    kept = kept_events(labels, batch, where, ignore_index, caller)
+    bad = None
+    if weights is not None or class_weights is not None:
+        bad = ~jnp.all(jnp.isfinite(q.data), axis=-1)
+        if class_weights is not None:
+            no_weight = (weights_of(class_weights, y, q) == 0) & (0 <= y) & (y < k)
+            kept = ~(no_weight & bad) if kept is None else kept & ~(no_weight & bad)
+        bad |= (y < 0) | (y >= k)
+    counts = Counts.of(kept, weights, batch, caller, bad)
+    q, y = without_hidden(q, counts), counts.only(y)
+    checks.assert_labels(y, k, name=name, caller=caller)
+    return q, y, counts
 
 
-def rows_where(
-    where: Where, batch: tuple[int, ...], caller: str
-) -> Bool[Array, "*batch"] | None:
-    if where is None:
-        return None
-    return spread(as_where(where, caller), batch, "where", caller)
+def weights_of(class_weights: Array, y: Int[Array, "*batch"], q: LinearLogits) -> Array:
+    """The weight of each label's class, where a shard has only some of the classes."""
+    if not mesh.is_manual(q.axis_name):
+        return mesh.pick_each(class_weights, y)
+    here = class_weights.shape[0]
+    y = y - here * jax.lax.axis_index(q.axis_name)
+    mine = (0 <= y) & (y < here)
+    w = jnp.where(mine, mesh.pick_each(class_weights, jnp.where(mine, y, 0)), 0)
+    return jax.lax.psum(w, q.axis_name)
 
 
-def without_hidden(q: LinearLogits, kept: Bool[Array, "*batch"] | None) -> LinearLogits:
+def without_hidden(q: LinearLogits, counts: Counts) -> LinearLogits:
     """`q` with hidden states of 0 in rows that are removed, whatever they held."""
-    if kept is None:
+    if counts.kept is None:
         return q
-    t, hidden = q.temperature, jnp.where(kept[..., None], q.data, 0)
+    t, hidden = q.temperature, jnp.where(counts.kept[..., None], q.data, 0)
     if t is not None and jnp.ndim(t):
-        t = jnp.where(kept, t, 1)
+        t = jnp.where(counts.kept, t, 1)
     return dataclasses.replace(q, hidden=hidden, temperature=t)
 
 
-def without_rows(
-    x: Shaped[Array, "*batch"], kept: Bool[Array, "*batch"] | None
-) -> Shaped[Array, "*batch"]:
-    return x if kept is None else jnp.where(kept, x, jnp.zeros_like(x))
-
-
-def cooler(q: LinearLogits, temperature: Any, caller: str) -> LinearLogits:
+def temper(q: LinearLogits, temperature: Any) -> LinearLogits:
     """`q` with its logits divided by `temperature`, once more."""
-    positive = lambda t: t > 0
-    demand_number(temperature, positive, f"{caller}: temperature", "not positive")
-    if isinstance(temperature, int | float) and temperature == 1:
+    if is_known(temperature, 1):
         return q
     dtype = num.accumulator(q.data.dtype)
     t = jnp.asarray(temperature, dtype)
