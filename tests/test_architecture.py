@@ -11,8 +11,10 @@ import jxent
 ROOT = Path(jxent.__file__).parent
 # From the ground up. A module may import what stands on a line before its own.
 ROOMS = """
-_core.pytrees _core.shapes _core.arithmetic _core.meshes
-_core.autodiff _core.means _core.domains
+_core.pytrees _core.shapes _core.modes _core.domains _core.meshes
+_core.verdicts
+_core.arithmetic
+_core.autodiff _core.means
 checks
 _kernels.softmax _kernels.terms _kernels.events
 _kernels.tilt _kernels.entropy _kernels.label_loss

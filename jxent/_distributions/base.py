@@ -7,12 +7,10 @@ too.
 
 import abc
 
-import jax
-import jax.numpy as jnp
-from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from .._core.meshes import all_classes, AxisName
+from .._core.shapes import as_array as as_array
 
 
 class Distribution(abc.ABC):
@@ -63,7 +61,3 @@ class Density(Distribution):
 
     @abc.abstractmethod
     def log_probs(self) -> Float[Array, "*batch k"]: ...
-
-
-def as_array(x: ArrayLike) -> Array:
-    return x if isinstance(x, jax.Array) else jnp.asarray(x)

@@ -3,13 +3,14 @@
 import dataclasses
 from typing import final
 
-import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
+from .._core.domains import Finite, MASK, POSITIVE
 from .._core.meshes import all_classes, AxisName
 from .._core.pytrees import pytree, static
-from .._core.shapes import check_float
+from .._core.shapes import as_array, check_float
+from .._core.verdicts import Claim, demand, demand_static, look
 from .base import Density
 
 
@@ -75,19 +76,20 @@ class LinearLogits(Density):
 
     @property
     def data(self) -> Array:
-        return jnp.asarray(self.hidden)
+        return as_array(self.hidden)
 
     @property
     def num_classes(self) -> int:
         """How many classes there are, on all shards."""
-        here = jnp.shape(self.weight)[self.vocab_axis]
+        here = as_array(self.weight).shape[self.vocab_axis]
         return all_classes(here, self.axis_name)
 
     def check(self, name: str, caller: str) -> None:
         if self.vocab_axis not in (0, 1):
             wrong = f"vocab_axis of {name} is {self.vocab_axis}"
             raise ValueError(f"{caller}: {wrong}, and must be 0 or 1")
-        hidden, weight = self.data, jnp.asarray(self.weight)
+        hidden = as_array(self.hidden, f"{name}.hidden", caller)
+        weight = as_array(self.weight, f"{name}.weight", caller)
         check_float(hidden, name=f"{name}.hidden", caller=caller)
         check_float(weight, name=f"{name}.weight", caller=caller)
         _check_product(hidden.shape, weight.shape, self.vocab_axis, name, caller)
@@ -97,22 +99,25 @@ class LinearLogits(Density):
                 f"{caller}: {name} has no class, its weight {weight.shape}"
             )
         if self.bias is not None:
-            bias = jnp.asarray(self.bias)
+            bias = as_array(self.bias, f"{name}.bias", caller)
             check_float(bias, name=f"{name}.bias", caller=caller)
             if bias.shape != (k,):
                 wrong = f"bias of shape {bias.shape}, and {k} classes"
                 raise ValueError(f"{caller}: {name} has {wrong}")
-        if self.temperature is not None and (shape := jnp.shape(self.temperature)):
-            wrong = f"temperature of {name} has shape {shape}"
-            raise ValueError(f"{caller}: {wrong}, and is one number")
-        for option in ("temperature", "softcap", "block_size"):
-            value = getattr(self, option)
-            if isinstance(value, int | float) and not value > 0:
-                wrong = f"{option} of {name} is {value}"
-                raise ValueError(f"{caller}: {wrong}, and must be positive")
-        if not isinstance(self.block_size, int | None):
-            wrong = f"block_size of {name} is {self.block_size!r}"
+        if self.temperature is not None:
+            demand(self.temperature, POSITIVE, f"temperature of {name}", caller)
+        if self.softcap is not None:
+            demand_static(self.softcap, POSITIVE, f"softcap of {name}", caller)
+        block = self.block_size
+        if not isinstance(block, int | None) or isinstance(block, bool):
+            wrong = f"block_size of {name} is a {type(block).__name__}"
             raise TypeError(f"{caller}: {wrong}, and must be a whole number")
+        if block is not None:
+            demand(block, POSITIVE, f"block_size of {name}", caller)
+        look(hidden, Claim(Finite(), f"{name}.hidden", caller))
+        look(weight, Claim(Finite(), f"{name}.weight", caller))
+        if self.bias is not None:
+            look(bias, Claim(MASK, f"{name}.bias", caller))
 
     def probs(self) -> Float[Array, "*batch k"]:
         raise TypeError(_NEVER_THERE)

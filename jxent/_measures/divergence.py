@@ -7,6 +7,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._core import arithmetic as num
+from .._core.domains import INSIDE
+from .._core.verdicts import demand_static
 from .._distributions.admit import admit_pair, DensityLike, DistributionLike
 from .._distributions.base import Density, Distribution
 from .._distributions.binary import BinaryLogits, BinaryProbs
@@ -70,7 +72,7 @@ def kl_divergence(
       convex sets", USSR Computational Mathematics 7, 1967, section 1.
     """
     p, q = admit_pair(p, q, caller="kl_divergence")
-    return num.in_base(_kl_divergence(p, q), base)
+    return num.in_base(_kl_divergence(p, q), base, "kl_divergence")
 
 
 @functools.partial(jax.jit, inline=True)
@@ -138,10 +140,9 @@ def js_divergence(
       Lin, "Divergence Measures Based on the Shannon Entropy", IEEE Transactions on
       Information Theory 37, 1991, section 4.
     """
-    if not 0 < weight < 1:
-        raise ValueError(f"js_divergence: weight is {weight}, not in (0, 1)")
+    w = demand_static(weight, INSIDE, "weight", "js_divergence")
     p, q = admit_pair(p, q, caller="js_divergence")
-    return num.in_base(_js_divergence(p, q, float(weight)), base)
+    return num.in_base(_js_divergence(p, q, w), base, "js_divergence")
 
 
 @functools.partial(jax.jit, inline=True, static_argnames="w")
