@@ -55,6 +55,11 @@ __all__ = [
     "set_mode",
 ]
 
+
+def __dir__() -> list[str]:
+    return [*__all__, "__doc__"]
+
+
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 

@@ -84,12 +84,16 @@ def test_imports_go_strictly_down_and_files_stay_short(path):
 
 
 def public():
-    for owner in (jxent, jxent.checks):
-        for name, thing in vars(owner).items():
-            module = getattr(thing, "__module__", "")
-            ours = module == owner.__name__ or (owner is jxent and "jxent" in module)
-            if callable(thing) and ours and not name.startswith("_"):
+    for owner in (jxent, jxent.checks, jxent.losses):
+        for name in owner.__all__:
+            if callable(thing := getattr(owner, name)):
                 yield f"{owner.__name__}.{name}", thing
+
+
+def test_what_is_listed_is_all_that_is_shown():
+    for owner in (jxent, jxent.checks, jxent.losses):
+        shown = {name for name in dir(owner) if not name.startswith("_")}
+        assert shown == set(owner.__all__) and len(shown) == len(owner.__all__)
 
 
 @pytest.mark.parametrize("thing", dict(public()).values(), ids=dict(public()).keys())

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 from typing import Any
 
 import jax
@@ -105,6 +106,11 @@ def broadcast_shapes(*shapes: tuple[int, ...]) -> tuple[int, ...] | None:
         return jnp.broadcast_shapes(*shapes)
     except ValueError:
         return None
+
+
+def log_size(k: int) -> Any:
+    """`log k` of a dimension, which an export may have a symbol for."""
+    return math.log(k) if isinstance(k, int) else jnp.log(jnp.asarray(k, jnp.float32))
 
 
 def integers(y: Any, name: str = "labels", caller: str = "jxent") -> Array | np.ndarray:

@@ -14,7 +14,15 @@ from .._core.shapes import as_array as as_array
 
 
 class Distribution(abc.ABC):
-    """One distribution per row; may be the truth p."""
+    """One distribution per row; may be the truth p. The base of all of them.
+
+    Example:
+      >>> import jxent
+      >>> def bits(p: jxent.Distribution, q: jxent.Density):
+      ...     return jxent.cross_entropy(p, q, base=2)
+      >>> print(bits(jxent.Labels(0), jxent.Probs([0.25, 0.75])))
+      2.0
+    """
 
     axis_name: AxisName | None = None  # of a `shard_map`, over which the classes are
 
@@ -43,7 +51,17 @@ class Distribution(abc.ABC):
 
 
 class Density(Distribution):
-    """A distribution that has a probability for every class; may be the model q."""
+    """A distribution that has a probability for every class; may be the model q.
+
+    The base of `Probs`, `Logits` and their kin, `Labels` excepted.
+
+    Example:
+      >>> import jxent
+      >>> isinstance(jxent.Probs([0.25, 0.75]), jxent.Density)
+      True
+      >>> isinstance(jxent.Labels(0), jxent.Density)
+      False
+    """
 
     @property
     def num_classes(self) -> int:

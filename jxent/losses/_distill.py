@@ -23,7 +23,14 @@ from ._tokens import cooler, rows_where, tokens_of, without_hidden, without_rows
 
 
 class Distillation(NamedTuple):
-    """The loss, and what it is made of, before these are weighed: one number per row."""
+    """The loss, and what it is made of, before these are weighed: one number per row.
+
+    Example:
+      >>> from jxent import losses
+      >>> out = losses.distillation_loss([0.0, 0.0], [0.0, 0.0])
+      >>> print(out.loss, out.soft, out.hard)
+      0.0 0.0 0.0
+    """
 
     loss: Float[Array, "*batch"]
     soft: Float[Array, "*batch"]  # the divergence from the teacher, times T²
@@ -228,5 +235,6 @@ def _known_and_rest(student: _Model, told: Int[Array, "*batch m"]):
 
 def _others(z: Float[Array, "*batch k"], classes: Int[Array, "*batch m"]) -> Array:
     """False at `classes`, True elsewhere."""
-    every = jnp.ones(z.shape, bool)
-    return jnp.put_along_axis(every, classes, False, axis=-1, inplace=False)
+    without = lambda every, classes: every.at[classes].set(False)
+    of_rows = jnp.vectorize(without, signature="(k),(m)->(k)")
+    return of_rows(jnp.ones(z.shape, bool), classes)
