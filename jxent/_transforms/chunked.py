@@ -225,7 +225,7 @@ def _scan(
     # When it differentiates a loop, JAX moves out of it what is the same in every step, and
     # would keep arrays as large as a chunk's logits, such as the index of every class. It
     # does not look into a branch on what changes; XLA sees that this one is always taken.
-    always = jnp.ones(len(jax.tree.leaves(chunks)[0]), bool)
+    always = jnp.ones(jax.tree.leaves(chunks)[0].shape[0], bool)
 
     # The checkpoint is for derivatives of this: no chunk's logits are kept for them.
     @functools.partial(jax.checkpoint, prevent_cse=False)

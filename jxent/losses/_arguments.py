@@ -1,16 +1,20 @@
 """What optax's arguments may be: axes, masks, shapes that match, numbers in range."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Num, Shaped
 
 from .. import checks
 from .._core import arithmetic as num
+from .._core.domains import BELOW_ONE
 from .._core.shapes import broadcast_shapes
+from .._core.verdicts import demand_static
 
 Axis: TypeAlias = int | tuple[int, ...] | None
 FloatLike: TypeAlias = Float[ArrayLike, "..."]
@@ -92,8 +96,13 @@ def both(
 
 def demand(x: Any, holds: Callable[[Any], bool], name: str, wrong: str) -> None:
     """ValueError if a number that is known while tracing is not as it should be."""
-    if isinstance(x, int | float | np.generic) and not holds(x):
-        raise ValueError(f"{name} is {x}, {wrong}")
+    if isinstance(x, str | bytes | list | tuple | complex):
+        raise TypeError(f"{name} is a {type(x).__name__}, and must be a number")
+    known = x.to_concrete_value() if isinstance(x, Tracer) else x
+    if known is None or np.ndim(known):
+        return
+    if not (holds(float(known)) and math.isfinite(known)):
+        raise ValueError(f"{name} is {known}, {wrong}")
 
 
 def demand_number(x: Any, holds: Callable[[Any], bool], name: str, wrong: str) -> None:
@@ -105,13 +114,7 @@ def demand_number(x: Any, holds: Callable[[Any], bool], name: str, wrong: str) -
 
 def smoothing(x: Any, caller: str) -> float:
     """A share as a Python number: whether there is smoothing is part of the program."""
-    if not isinstance(x, int | float | np.number):
-        kind = type(x).__name__
-        raise TypeError(
-            f"{caller}: label_smoothing is a {kind}, and must be a Python number"
-        )
-    demand(x, lambda s: 0 <= s < 1, f"{caller}: label_smoothing", "not in [0, 1)")
-    return float(x)
+    return demand_static(x, BELOW_ONE, "label_smoothing", caller)
 
 
 def check_predictions(x: Array, truth: Array, name: str, caller: str) -> None:

@@ -9,7 +9,9 @@ from jaxtyping import Array, Bool, Float, Int
 
 from .. import checks
 from .._core import arithmetic as num, meshes as mesh
+from .._core.domains import Different, SubLogSimplex
 from .._core.shapes import indices
+from .._core.verdicts import Claim, look
 from .._distributions.discrete import Labels, Logits
 from .._distributions.projection import LinearLogits
 from .._kernels.streamed import ToldOf
@@ -141,6 +143,8 @@ def distillation_loss(
         raise TypeError(f"{caller}: teacher_classes, but the teacher has all classes")
     else:
         classes = _classes_of(teacher_classes, t.data.shape, k, kept, caller)
+        told = t.data if kept is None else jnp.where(kept[..., None], t.data, -jnp.inf)
+        look(told, Claim(SubLogSimplex(), "teacher_logits", caller))
         s, t = _with_tail(s, t.data, classes)
     if divergence == "js":
         inside = lambda w: 0 < w < 1
@@ -197,8 +201,11 @@ def _classes_of(classes: Any, shape: tuple[int, ...], k: int, kept: Any, caller:
             f"{caller}: teacher_classes has shape {classes.shape}, teacher_logits {shape}"
         )
     classes = indices(classes)
-    classes = classes if kept is None else jnp.where(kept[..., None], classes, 0)
+    if kept is not None:
+        any_m = jnp.broadcast_to(jnp.arange(shape[-1], dtype=jnp.int32), shape)
+        classes = jnp.where(kept[..., None], classes, any_m)
     checks.assert_labels(classes, k, name="teacher_classes", caller=caller)
+    look(classes, Claim(Different(), "teacher_classes", caller))
     return classes
 
 
