@@ -23,45 +23,55 @@ checks in a loop inside of it.
 """
 
 import functools
-import os
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, ParamSpec, TypeVar
 
-import chex
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
-from jax.experimental import checkify
 from jax.typing import ArrayLike
-from jaxtyping import Array
 
-from ._core.domains import Claim, ELEMENTWISE, holds, Report, report
+from ._core import domains, modes
 from ._core.shapes import (
+    as_given,
     check_class_axis,
     check_float,
     check_labels_dtype,
-    indices,
     integers,
+    is_integer,
 )
+from ._core.verdicts import Claim, look, PREFIX
+
+__all__ = [
+    "assert_binary_logits",
+    "assert_binary_probs",
+    "assert_labels",
+    "assert_log_simplex",
+    "assert_logits",
+    "assert_simplex",
+    "checked",
+    "mode",
+    "set_mode",
+]
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__doc__"]
+
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
-_MODES = ("eager", "checkify", "callback", "off")
-
-
-def _known_mode(value: str) -> str:
-    if value in _MODES:
-        return value
-    raise ValueError(f"value checks: {value!r} is none of {', '.join(_MODES)}")
-
-
-_mode = jax.make_user_context(_known_mode(os.environ.get("JXENT_CHECKS") or "eager"))
 
 
 def mode(value: str) -> AbstractContextManager[Any]:
-    """A `with` block, in this thread, under another mode of value checks.
+    """A `with` block under another mode of value checks.
+
+    It holds for the asyncio task, or the thread, that opens it, and for what these call.
+    A block that is open in a suspended generator holds inside of the generator alone,
+    unless that is a context manager of `contextlib`. Tasks and generators may close their
+    blocks in any order. Code that is staged while several tasks have blocks open at once
+    may carry the checks of another: there, open "checkify" and "callback" outside of them.
 
     Raises:
       ValueError: If `value` is not "eager", "checkify", "callback" or "off".
@@ -71,7 +81,7 @@ def mode(value: str) -> AbstractContextManager[Any]:
       >>> with jxent.checks.mode("off"):
       ...     jxent.checks.assert_simplex(jnp.array([0.5, 0.6]))
     """
-    return _mode(_known_mode(value))
+    return modes.mode(value)
 
 
 def set_mode(value: str) -> None:
@@ -84,15 +94,16 @@ def set_mode(value: str) -> None:
       >>> import jxent
       >>> jxent.checks.set_mode("eager")
     """
-    _mode.set_global(_known_mode(value))
+    modes.set_mode(value)
 
 
 def checked(fn: Callable[_P, _R]) -> Callable[_P, _R]:
     """The same function, with its value checks compiled in.
 
     `chex.chexify` in mode "checkify", so that chex's own value assertions run too. It
-    goes outside of `jit` and all else. `fn` may have been jitted and run before; if it
-    is not jitted, each call traces it anew.
+    goes outside of `jit`, `nnx.jit` and all else. `fn` may have been jitted and run before;
+    if it is not jitted, each call traces it anew. Modules and optimizers of `flax.nnx` are
+    to be arguments of `fn`, and are updated as it updates them.
 
     Returns:
       A function like `fn`, which waits for the verdict, and raises AssertionError.
@@ -105,25 +116,102 @@ def checked(fn: Callable[_P, _R]) -> Callable[_P, _R]:
       AssertionError: assert_simplex: row [1] of p sums to 0.875, not 1; did you mean...
     """
 
-    def under_checkify(*args: _P.args, **kwargs: _P.kwargs) -> _R:
-        with _mode("checkify"):
-            return fn(*args, **kwargs)
-
-    chexified = chex.chexify(under_checkify, async_check=False)
+    plain = functools.cache(lambda: _chexified(fn))
 
     @functools.wraps(fn)
     def wrapper(*args: _P.args, **kwargs: _P.kwargs) -> _R:
-        try:
-            return chexified(*args, **kwargs)
-        except (AssertionError, checkify.JaxRuntimeError) as error:
-            text = str(error)
-            # The gradient of a `shard_map` has one report from every shard, behind a mark
-            # by which chexify does not know them.
-            if _PREFIX not in text and not isinstance(error, AssertionError):
-                raise
-        raise AssertionError(text.partition(_PREFIX)[2].partition(_SUFFIX)[0] or text)
+        modules = _Modules.among((args, kwargs))
+        if not modules:
+            return _verdict_of(plain(), args, kwargs)
+        run = _chexified(modules.pure(fn))
+        result, state = _verdict_of(run, modules.state, {})
+        modules.update(state)
+        return result
 
     return wrapper
+
+
+def _chexified(fn: Callable[..., Any]) -> Callable[..., Any]:
+    import chex  # a third of the time of importing jxent
+
+    def under_checkify(*args, **kwargs):
+        with modes.mode("checkify"):
+            return fn(*args, **kwargs)
+
+    run = chex.chexify(under_checkify, async_check=False)
+    # Chex keeps what to wait for, for good, and complains of it when the program ends. Here
+    # there is nothing to wait for.
+    from chex._src import asserts_internal
+
+    storage: Any = asserts_internal.CHEXIFY_STORAGE
+    storage.wait_fns.remove(run.wait_checks)
+    return run
+
+
+_SUFFIX = " (`check` failed)"  # which checkify adds
+
+
+def _verdict_of(run: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    from jax.experimental import checkify
+
+    try:
+        return run(*args, **kwargs)
+    except (AssertionError, checkify.JaxRuntimeError) as error:
+        text = str(error)
+        # The gradient of a `shard_map` has one report from every shard, behind a mark by
+        # which chexify does not know them.
+        if PREFIX not in text and not isinstance(error, AssertionError):
+            raise
+    raise AssertionError(text.partition(PREFIX)[2].partition(_SUFFIX)[0] or text)
+
+
+class _Modules:
+    """The modules of flax.nnx among arguments, which checkify is to see as arrays.
+
+    They may be changed only at the level of tracing at which they were made. So they are
+    made anew inside, from their state, and updated outside to the state they end in.
+    """
+
+    def __init__(self, nnx: Any, leaves: list[Any], tree: Any):
+        self._nnx, self._leaves, self._tree = nnx, leaves, tree
+        self._modules = [x for x in leaves if _is_module(nnx, x)]
+        self._graph, state = nnx.split(self._modules)
+        self.state = state, [x for x in leaves if isinstance(x, jax.Array | np.ndarray)]
+
+    @classmethod
+    def among(cls, arguments: Any) -> "_Modules | None":
+        nnx: Any = sys.modules.get("flax.nnx")
+        if nnx is None:
+            return None
+        is_module = functools.partial(_is_module, nnx)
+        leaves, tree = jax.tree.flatten(arguments, is_leaf=is_module)
+        return cls(nnx, leaves, tree) if any(map(is_module, leaves)) else None
+
+    def pure(self, fn: Callable[..., _R]) -> Callable[[Any, Any], tuple[_R, Any]]:
+        """`fn` as a function of the state, which returns what it has become as well."""
+
+        def of_state(state, arrays):
+            modules = self._nnx.merge(self._graph, state)
+            new, arrays = iter(modules), iter(arrays)
+
+            def inside(x):
+                if _is_module(self._nnx, x):
+                    return next(new)
+                return next(arrays) if isinstance(x, jax.Array | np.ndarray) else x
+
+            args, kwargs = jax.tree.unflatten(self._tree, map(inside, self._leaves))
+            return fn(*args, **kwargs), self._nnx.split(modules)[1]
+
+        return jax.jit(
+            of_state
+        )  # checkify alone has no level that nnx would know again
+
+    def update(self, state: Any) -> None:
+        self._nnx.update(self._modules, state)
+
+
+def _is_module(nnx: Any, x: Any) -> bool:
+    return isinstance(x, nnx.Pytree | nnx.Variable)
 
 
 def assert_simplex(
@@ -146,7 +234,7 @@ def assert_simplex(
       Traceback (most recent call last):
       AssertionError: assert_simplex: entry 0 of row [1] of p is -1.0; did you mean...
     """
-    _check(p, Claim("simplex", name, caller))
+    _check(p, domains.Simplex(), name, caller)
 
 
 def assert_log_simplex(
@@ -169,7 +257,7 @@ def assert_log_simplex(
       Traceback (most recent call last):
       AssertionError: assert_log_simplex: log_p has logsumexp 1.193147..., not 0; did...
     """
-    _check(log_p, Claim("log_simplex", name, caller))
+    _check(log_p, domains.LogSimplex(), name, caller)
 
 
 def assert_logits(
@@ -189,7 +277,7 @@ def assert_logits(
       Traceback (most recent call last):
       AssertionError: assert_logits: entry 1 of z is NaN
     """
-    _check(z, Claim("logits", name, caller))
+    _check(z, domains.HasSoftmax(), name, caller)
 
 
 def assert_labels(
@@ -211,7 +299,9 @@ def assert_labels(
     """
     if num_classes == 0:
         raise ValueError(f"{caller}: there is no class that {name} could name")
-    _check(y, Claim("labels", name, caller, num_classes))
+    y = integers(y, name, caller)
+    check_labels_dtype(y, name=name, caller=caller)
+    look(y, Claim(domains.Indices(num_classes), name, caller))
 
 
 def assert_binary_probs(
@@ -231,7 +321,7 @@ def assert_binary_probs(
       Traceback (most recent call last):
       AssertionError: assert_binary_probs: entry [1] of p is 1.5, not in [0, 1]; did...
     """
-    _check(p, Claim("binary_probs", name, caller))
+    _check(p, domains.EventProbs(), name, caller)
 
 
 def assert_binary_logits(
@@ -253,95 +343,25 @@ def assert_binary_logits(
       Traceback (most recent call last):
       AssertionError: assert_binary_logits: entry [1] of x is NaN
     """
-    _check(x, Claim("binary_logits", name, caller))
+    _check(x, domains.NotNaN(), name, caller)
 
 
-def demand(
-    flaw: Callable[..., tuple[Any, Any]],
-    text: str,
-    *arrays: Array,
-    error: type[Exception] = AssertionError,
-) -> None:
-    """Raises `text` of a value if `flaw(*arrays)`, `(is_there, value)`, finds one.
-
-    As the mode says: at once if the arrays are known, with `error`; staged, under
-    `checked`, an AssertionError.
-
-    Example:
-      >>> import jxent, jax.numpy as jnp
-      >>> jxent.checks.demand(lambda t: (t <= 0, t), "t is {}", jnp.array(-1.0))
-      Traceback (most recent call last):
-      AssertionError: t is -1.0
-    """
-    how = _mode.value
-    known = [x.to_concrete_value() if isinstance(x, Tracer) else x for x in arrays]
-    staged = any(x is None for x in known)
-    if how == "off" or (staged and how == "eager") or _chex_is_disabled():
-        return
-    if not staged:
-        with jax.ensure_compile_time_eval():
-            bad, value = flaw(*(np.asarray(x) if x.size < 2 else x for x in known))
-            if bad:
-                raise error(text.format(value))
-        return
-    bad, value = flaw(*map(jax.lax.stop_gradient, arrays))
-    if how == "checkify":
-        checkify.debug_check(~jnp.asarray(bad), _PREFIX + text, jnp.asarray(value))
-    else:
-        jax.debug.callback(functools.partial(_raise_text, text), bad, value)
-
-
-def _raise_text(text: str, bad: Any, value: Any) -> None:
-    if bad:
-        raise AssertionError(text.format(value))
-
-
-_PREFIX = "[Chex] chexify assertion 'jxent' failed: "  # by which chexify knows its own
-_SUFFIX = " (`check` failed)"  # which checkify adds
-
-
-def _check(x: Any, claim: Claim) -> None:
-    kind, name, caller, num_classes = claim
-    if kind == "labels":
-        x = integers(x)
-        check_labels_dtype(x, name=name, caller=caller)
-        x = indices(x)
-    else:
-        x = x if hasattr(x, "dtype") else jnp.asarray(x)
-        integer = jnp.issubdtype(x.dtype, jnp.integer)
-        fix = f"; did you mean Labels({name})?" if integer else ""
-        check_float(x, name=name, caller=caller, fix=fix)
-    if kind not in ELEMENTWISE:
+def _check(x: Any, domain: domains.Domain, name: str, caller: str) -> None:
+    x = as_given(x, name, caller)
+    check_float(x, name=name, caller=caller, fix=_instead(x, domain, name))
+    if isinstance(x, np.ndarray):
+        x = x.astype(jax.dtypes.canonicalize_dtype(x.dtype), copy=False)
+    if domain.rows:
         check_class_axis(x, name=name, caller=caller)
-    how = _mode.value
-    # Autodiff of eager code traces values that are known. `lax.stop_gradient` unwraps
-    # them too, but leaves an equation in staged code.
-    known = x.to_concrete_value() if isinstance(x, Tracer) else x
-    if how == "off" or (known is None and how == "eager") or _chex_is_disabled():
-        return
-    if known is not None:
-        with jax.ensure_compile_time_eval():  # even where all else is staged
-            if not holds(known, kind, num_classes):
-                _raise_if_bad(report(known, claim))
-        return
-    # Under vmap the mapped axis is one batch axis more: one verdict, the index in full.
-    look = jax.custom_batching.custom_vmap(lambda x: report(x, claim))
-    look.def_vmap(lambda _, __, x: (r := look(x), jax.tree.map(lambda _: False, r)))
-    found = look(jax.lax.stop_gradient(x))
-    if how == "checkify":
-        checkify.debug_check(~found.bad, _PREFIX + "{}", found)
-    else:
-        jax.debug.callback(_raise_if_bad, found)
+    look(x, Claim(domain, name, caller))
 
 
-def _chex_is_disabled() -> bool:
-    try:
-        chex.assert_scalar(None)  # which it is not, unless chex does not look
-    except AssertionError:
-        return False
-    return True
-
-
-def _raise_if_bad(found: Report) -> None:
-    if found.bad:
-        raise AssertionError(f"{found}")
+def _instead(x: Any, domain: domains.Domain, name: str) -> str:
+    """What integers may have been meant for."""
+    if not is_integer(x.dtype):
+        return ""
+    if not domain.rows:
+        truth = "" if name == "q" else f" or Labels({name})"
+        return f"; did you mean {name}.astype(float){truth}?"
+    counts = f"counts are divided by their sum: {name} / {name}.sum(-1, keepdims=True)"
+    return f"; class indices are Labels({name}), {counts}"

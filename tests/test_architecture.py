@@ -11,8 +11,10 @@ import jxent
 ROOT = Path(jxent.__file__).parent
 # From the ground up. A module may import what stands on a line before its own.
 ROOMS = """
-_core.pytrees _core.shapes _core.arithmetic _core.meshes
-_core.autodiff _core.means _core.domains
+_core.pytrees _core.shapes _core.modes _core.domains _core.meshes
+_core.verdicts
+_core.arithmetic
+_core.autodiff _core.means
 checks
 _kernels.softmax _kernels.terms _kernels.events
 _kernels.tilt _kernels.entropy _kernels.label_loss
@@ -86,12 +88,16 @@ def test_imports_go_strictly_down_and_files_stay_short(path):
 
 
 def public():
-    for owner in (jxent, jxent.checks):
-        for name, thing in vars(owner).items():
-            module = getattr(thing, "__module__", "")
-            ours = module == owner.__name__ or (owner is jxent and "jxent" in module)
-            if callable(thing) and ours and not name.startswith("_"):
+    for owner in (jxent, jxent.checks, jxent.losses):
+        for name in owner.__all__:
+            if callable(thing := getattr(owner, name)):
                 yield f"{owner.__name__}.{name}", thing
+
+
+def test_what_is_listed_is_all_that_is_shown():
+    for owner in (jxent, jxent.checks, jxent.losses):
+        shown = {name for name in dir(owner) if not name.startswith("_")}
+        assert shown == set(owner.__all__) and len(shown) == len(owner.__all__)
 
 
 @pytest.mark.parametrize("thing", dict(public()).values(), ids=dict(public()).keys())

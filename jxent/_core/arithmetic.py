@@ -1,10 +1,14 @@
 """Pieces that every measure leans on: 0 · log 0, exact differences, accumulation."""
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float
+
+from .domains import BASE
+from .verdicts import demand
 
 
 def at_least_float32(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
@@ -214,10 +218,13 @@ def finite_log(log_p: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     return jnp.where(jnp.isinf(log_p), jnp.sign(log_p) * bound, log_p)
 
 
-def in_base(nats: Float[Array, "*batch"], base: float | None) -> Float[Array, "*batch"]:
+def in_base(
+    nats: Float[Array, "*batch"], base: Any, caller: str = "jxent"
+) -> Float[Array, "*batch"]:
     """Converts nats to the unit of `base`: 2 for bits, 10 for hartleys."""
     if base is None:
         return nats
-    if not base > 1:
-        raise ValueError(f"base is {base}, and must be greater than 1")
-    return nats / math.log(base)
+    base = demand(base, BASE, "base", caller)
+    if isinstance(base, int | float):
+        return nats / math.log(base)
+    return nats / jnp.log(jnp.asarray(base, nats.dtype))

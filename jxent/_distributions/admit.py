@@ -7,7 +7,10 @@ and both arguments are brought to one batch shape.
 import dataclasses
 from typing import TypeAlias, TypeVar
 
+import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
@@ -23,7 +26,9 @@ DistributionLike: TypeAlias = Distribution | DensityLike
 
 def admit_density(p: DensityLike, *, caller: str, name: str = "p") -> Model:
     """Makes an argument of a measure a density, and checks it."""
-    return _in_shards(_model(_admit(p, name, caller), name, caller))
+    return _in_shards(
+        _model(_admit(p, name, caller, _COUNTS.format(name)), name, caller)
+    )
 
 
 def _model(p: Distribution, name: str, caller: str) -> Model:
@@ -39,15 +44,17 @@ def admit_pair(
     p: DistributionLike, q: DensityLike, *, caller: str
 ) -> tuple[Distribution, Model]:
     """Checks both arguments of a measure, and brings them to one batch shape."""
-    p = _admit(p, "p", caller)
+    p = _admit(p, "p", caller, "class indices are Labels(p), " + _COUNTS.format("p"))
     if isinstance(q, Labels):
         raise TypeError(
             f"{caller}: q is Labels, which have no log-probabilities. The truth comes "
             f"first, as in {caller}(p, q): were the two swapped?"
         )
-    q = _model(_admit(q, "q", caller), "q", caller)
+    swapped = "Labels(q) can only come first: were the two swapped? If not, "
+    q = _model(_admit(q, "q", caller, swapped + _COUNTS.format("q")), "q", caller)
     if isinstance(p, Labels):
-        checks.assert_labels(p.data, q.num_classes, name="p", caller=caller)
+        checks.assert_labels(p.y, q.num_classes, name="p", caller=caller)
+        p = Labels(p.data, float(p.smoothing))
     elif isinstance(p, Binary) != isinstance(q, Binary):
         raise TypeError(
             f"{caller}: p is {type(p).__name__} and q is {type(q).__name__}, and only "
@@ -59,7 +66,7 @@ def admit_pair(
             f"{caller}: axis_name of p is {p.axis_name!r} and that of q {q.axis_name!r}: "
             "if one of them has a shard of the classes, give both as shards"
         )
-    shapes = f"p has shape {p.data.shape} and q has shape {q.data.shape}"
+    shapes = f"p has shape {_shape(p)} and q has shape {_shape(q)}"
     if p.num_classes not in (None, q.num_classes):
         raise ValueError(f"{caller}: the class axis (the last) differs: {shapes}")
     # A column of labels or events, (n, 1), against a row of n is a mistake, not a table.
@@ -91,16 +98,41 @@ def _in_the_widest_dtype(p: _D, q: Model) -> tuple[_D, Model]:
     return widened(p), widened(q)
 
 
-def _admit(p: DistributionLike, name: str, caller: str) -> Distribution:
+_COUNTS = "counts are divided by their sum: {0} / {0}.sum(-1, keepdims=True)"
+
+
+def _admit(p: DistributionLike, name: str, caller: str, instead: str) -> Distribution:
+    """`instead` is what integers may have been meant for."""
     if not isinstance(p, Distribution):
-        p = Probs(jnp.asarray(p))
-        if name == "q" and jnp.issubdtype(p.data.dtype, jnp.integer):
-            fix = "; Labels(q) can only come first: were the two swapped?"
-            facts.check_float(p.data, name=name, caller=caller, fix=fix)
+        p = Probs(facts.as_array(p, name, caller))
+        if facts.is_integer(p.data.dtype):
+            facts.check_float(p.data, name=name, caller=caller, fix="; " + instead)
+    p = _of_arrays(p, name, caller)
     p.check(name, caller)
-    if isinstance(p, Labels):
-        return Labels(p.data, float(p.smoothing))
-    return _with_data(p, p.data)
+    return p if isinstance(p, Labels) else _with_data(p, p.data)
+
+
+def _of_arrays(p: _D, name: str, caller: str) -> _D:
+    """`p` with arrays for what converts itself; what is structure must not be traced."""
+    new = {}
+    for field in dataclasses.fields(p):  # pyright: ignore[reportArgumentType]
+        x = getattr(p, field.name)
+        if field.metadata.get("static"):
+            if isinstance(x, Tracer):
+                raise TypeError(
+                    f"{caller}: {field.name} of {name} is traced, and is part of the "
+                    "program; close over it, or name it in static_argnames"
+                )
+        elif not isinstance(x, jax.Array | np.ndarray | int | float | None):
+            if not isinstance(p, Labels):
+                new[field.name] = facts.as_array(x, f"{field.name} of {name}", caller)
+    return dataclasses.replace(p, **new) if new else p  # pyright: ignore
+
+
+def _shape(p: Distribution) -> tuple[int, ...]:
+    return (
+        p.batch if isinstance(p, (Labels, *Binary)) else (*p.batch, p.num_classes or 0)
+    )
 
 
 def _spread(p: _D, batch: tuple[int, ...]) -> _D:

@@ -8,17 +8,23 @@ too. So may what is `Streamed`: it has them as well, but never all at once.
 import abc
 from typing import TypeAlias
 
-import jax
-import jax.numpy as jnp
-from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from .._core.meshes import all_classes, AxisName
+from .._core.shapes import as_array as as_array
 from .._kernels.streamed import Kind, Source
 
 
 class Distribution(abc.ABC):
-    """One distribution per row; may be the truth p."""
+    """One distribution per row; may be the truth p. The base of all of them.
+
+    Example:
+      >>> import jxent
+      >>> def bits(p: jxent.Distribution, q: jxent.Density):
+      ...     return jxent.cross_entropy(p, q, base=2)
+      >>> print(bits(jxent.Labels(0), jxent.Probs([0.25, 0.75])))
+      2.0
+    """
 
     axis_name: AxisName | None = None  # of a `shard_map`, over which the classes are
 
@@ -51,7 +57,17 @@ class Distribution(abc.ABC):
 
 
 class Density(Distribution):
-    """A distribution that has a probability for every class; may be the model q."""
+    """A distribution that has a probability for every class; may be the model q.
+
+    The base of `Probs`, `Logits` and their kin, `Labels` excepted.
+
+    Example:
+      >>> import jxent
+      >>> isinstance(jxent.Probs([0.25, 0.75]), jxent.Density)
+      True
+      >>> isinstance(jxent.Labels(0), jxent.Density)
+      False
+    """
 
     @property
     def num_classes(self) -> int:
@@ -91,7 +107,3 @@ class Streamed(Distribution):
 
 
 Model: TypeAlias = Density | Streamed  # what may be q
-
-
-def as_array(x: ArrayLike) -> Array:
-    return x if isinstance(x, jax.Array) else jnp.asarray(x)

@@ -9,8 +9,10 @@ from jaxtyping import Array, Float, Int
 
 from .. import checks
 from .._core import arithmetic as num, shapes as facts
+from .._core.domains import BELOW_ONE
 from .._core.meshes import AxisName
 from .._core.pytrees import pytree, static
+from .._core.verdicts import demand_static
 from .._kernels import softmax as sm
 from .._kernels.streamed import Dense, Kind, OneHot, Source
 from .base import as_array, Density, Distribution, Model, Streamed
@@ -186,13 +188,9 @@ class Labels(Distribution):
         return self.data.shape
 
     def check(self, name: str, caller: str) -> None:
-        facts.check_labels_dtype(facts.integers(self.y), name=name, caller=caller)
-        if not isinstance(self.smoothing, int | float):
-            kind = type(self.smoothing).__name__
-            message = f"{caller}: smoothing is a {kind}, and must be a Python number"
-            raise TypeError(message)
-        if not 0 <= self.smoothing < 1:
-            raise ValueError(f"{caller}: smoothing is {self.smoothing}, not in [0, 1)")
+        y = facts.integers(self.y, name, caller)
+        facts.check_labels_dtype(y, name=name, caller=caller)
+        demand_static(self.smoothing, BELOW_ONE, f"smoothing of {name}", caller)
 
     def source(self, partner: Model) -> tuple[Kind, Source]:
         _, classes = partner.source(partner)
@@ -239,6 +237,7 @@ class Shard(Streamed):
 
 
 def _check(p: Density, x: ArrayLike, values: Any, name: str, caller: str) -> None:
-    if p.axis_name is not None:  # one shard of a distribution is none
-        values = facts.check_float
-    values(x, name=name, caller=caller)
+    if p.axis_name is None:
+        values(x, name=name, caller=caller)
+    else:  # one shard of a distribution is none
+        facts.check_float(facts.as_given(x, name, caller), name=name, caller=caller)

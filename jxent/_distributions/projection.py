@@ -10,9 +10,11 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from .._core import arithmetic as num
+from .._core.domains import Finite, MASK, POSITIVE
 from .._core.meshes import all_classes, AxisName, layout
 from .._core.pytrees import pytree, static
-from .._core.shapes import check_float
+from .._core.shapes import as_array, check_float
+from .._core.verdicts import Claim, demand, demand_all, look
 from .._kernels.streamed import Kind, Linear, Source
 from .base import Model, Streamed
 
@@ -84,19 +86,20 @@ class LinearLogits(Streamed):
 
     @property
     def data(self) -> Array:
-        return jnp.asarray(self.hidden)
+        return as_array(self.hidden)
 
     @property
     def num_classes(self) -> int:
         """How many classes there are, on all shards."""
-        here = jnp.shape(self.weight)[self.vocab_axis]
+        here = as_array(self.weight).shape[self.vocab_axis]
         return all_classes(here, self.axis_name)
 
     def check(self, name: str, caller: str) -> None:
         if self.vocab_axis not in (0, 1):
             wrong = f"vocab_axis of {name} is {self.vocab_axis}"
             raise ValueError(f"{caller}: {wrong}, and must be 0 or 1")
-        hidden, weight = self.data, jnp.asarray(self.weight)
+        hidden = as_array(self.hidden, f"{name}.hidden", caller)
+        weight = as_array(self.weight, f"{name}.weight", caller)
         check_float(hidden, name=f"{name}.hidden", caller=caller)
         check_float(weight, name=f"{name}.weight", caller=caller)
         _check_product(hidden.shape, weight.shape, self.vocab_axis, name, caller)
@@ -106,44 +109,45 @@ class LinearLogits(Streamed):
                 f"{caller}: {name} has no class, its weight {weight.shape}"
             )
         if self.bias is not None:
-            bias = jnp.asarray(self.bias)
+            bias = as_array(self.bias, f"{name}.bias", caller)
             check_float(bias, name=f"{name}.bias", caller=caller)
             if bias.shape != (k,):
                 wrong = f"bias of shape {bias.shape}, and {k} classes"
                 raise ValueError(f"{caller}: {name} has {wrong}")
         self._check_numbers(hidden.shape[:-1], name, caller)
-        for option in ("temperature", "softcap", "block_size"):
-            value = getattr(self, option)
-            if isinstance(value, int | float) and not value > 0:
-                wrong = f"{option} of {name} is {value}"
-                raise ValueError(f"{caller}: {wrong}, and must be positive")
-        if not isinstance(self.block_size, int | None):
-            wrong = f"block_size of {name} is {self.block_size!r}"
+        block = self.block_size
+        if not isinstance(block, int | None) or isinstance(block, bool):
+            wrong = f"block_size of {name} is a {type(block).__name__}"
             raise TypeError(f"{caller}: {wrong}, and must be a whole number")
+        if block is not None:
+            demand(block, POSITIVE, f"block_size of {name}", caller)
+        look(hidden, Claim(Finite(), f"{name}.hidden", caller))
+        look(weight, Claim(Finite(), f"{name}.weight", caller))
+        if self.bias is not None:
+            look(bias, Claim(MASK, f"{name}.bias", caller))
 
         if self.axis_name is None:
             _warn_of_gathering(weight, self.vocab_axis, name, caller)
 
     def _check_numbers(self, batch: tuple[int, ...], name: str, caller: str) -> None:
         """That the temperature is one number, or one for each row, and the cap is one."""
+        if self.temperature is not None:
+            demand_all(self.temperature, POSITIVE, f"temperature of {name}", caller)
         shape = () if self.temperature is None else jnp.shape(self.temperature)
         if shape and (len(shape) > len(batch) or not _broadcasts(shape, batch)):
             wrong = f"temperature of {name} has shape {shape}"
             rows = f"one number, or one for each row, {batch}"
             raise ValueError(f"{caller}: {wrong}, and must be {rows}")
-        if self.softcap is not None and (shape := jnp.shape(self.softcap)):
-            wrong = f"softcap of {name} has shape {shape}"
-            raise ValueError(f"{caller}: {wrong}, and must be one number")
+        if self.softcap is not None:
+            demand(self.softcap, POSITIVE, f"softcap of {name}", caller)
 
     def source(self, partner: Model) -> tuple[Kind, Source]:
         dtype = num.accumulator(self.data.dtype)
-        number = lambda x: None if x is None else jnp.asarray(x, dtype)
-        bias = None if self.bias is None else jnp.asarray(self.bias)
-        weight, at = (
-            jnp.asarray(self.weight),
-            map(number, (self.temperature, self.softcap)),
-        )
-        return "logits", Linear(self.data, weight, bias, *at, self.vocab_axis)
+        number = lambda x: None if x is None else as_array(x).astype(dtype)
+        bias = None if self.bias is None else as_array(self.bias)
+        options = map(number, (self.temperature, self.softcap))
+        weight = as_array(self.weight)
+        return "logits", Linear(self.data, weight, bias, *options, self.vocab_axis)
 
 
 def _broadcasts(shape: tuple[int, ...], batch: tuple[int, ...]) -> bool:

@@ -70,7 +70,7 @@ def cross_entropy(
       103C, 1956. Cover and Thomas, "Elements of Information Theory", 2006, section 5.4.
     """
     p, q = admit_pair(p, q, caller="cross_entropy")
-    return num.in_base(mean_code_length(p, q), base)
+    return num.in_base(mean_code_length(p, q), base, "cross_entropy")
 
 
 @functools.partial(jax.jit, inline=True)

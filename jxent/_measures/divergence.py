@@ -8,6 +8,8 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from .._core import arithmetic as num
+from .._core.domains import INSIDE
+from .._core.verdicts import demand_all
 from .._distributions.admit import admit_pair, DensityLike, DistributionLike
 from .._distributions.base import Distribution, Model, Streamed
 from .._distributions.binary import BinaryLogits
@@ -70,7 +72,7 @@ def kl_divergence(
       convex sets", USSR Computational Mathematics 7, 1967, section 1.
     """
     p, q = admit_pair(p, q, caller="kl_divergence")
-    return num.in_base(nats_of_kl(p, q), base)
+    return num.in_base(nats_of_kl(p, q), base, "kl_divergence")
 
 
 @functools.partial(jax.jit, inline=True)
@@ -136,10 +138,9 @@ def js_divergence(
       Lin, "Divergence Measures Based on the Shannon Entropy", IEEE Transactions on
       Information Theory 37, 1991, section 4.
     """
-    if isinstance(weight, int | float) and not 0 < weight < 1:
-        raise ValueError(f"js_divergence: weight is {weight}, not in (0, 1)")
+    weight = demand_all(weight, INSIDE, "weight", "js_divergence")
     p, q = admit_pair(p, q, caller="js_divergence")
-    return num.in_base(nats_of_js(p, q, weight), base)
+    return num.in_base(nats_of_js(p, q, weight), base, "js_divergence")
 
 
 @functools.partial(jax.jit, inline=True)

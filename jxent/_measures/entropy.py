@@ -59,7 +59,7 @@ def entropy(p: DensityLike, *, base: float | None = None) -> Float[Array, "*batc
       27, 1948, section 6.
     """
     p = admit_density(p, caller="entropy")
-    return num.in_base(nats_of_entropy(p), base)
+    return num.in_base(nats_of_entropy(p), base, "entropy")
 
 
 @functools.partial(jax.jit, inline=True)

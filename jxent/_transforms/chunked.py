@@ -148,8 +148,12 @@ def _split(rows: Tree, w: Array, size: int, masked: bool) -> Tree:
     batch, n = w.shape, w.size
     least = max(-(-n // size), 1)
     # Chunks of equal length without padding, if there are any such of half the size.
-    k = next((k for k in range(least, 2 * least) if n % k == 0 < n), least)
-    length = max(-(-n // k), 1)
+    if isinstance(n, int):
+        k = next((k for k in range(least, 2 * least) if n % k == 0 < n), least)
+        length = max(-(-n // k), 1)
+    else:  # an export has a symbol for the tokens
+        k, length = least, size
+    even = isinstance(n, int) and n == length * k
 
     def split(x):
         if x.shape[: len(batch)] != batch:
@@ -158,12 +162,12 @@ def _split(rows: Tree, w: Array, size: int, masked: bool) -> Tree:
                 f"batch axes of hidden, {batch}"
             )
         x = x.reshape(n, *x.shape[len(batch) :])
-        if n < length * k:
+        if not even:
             x = jnp.pad(x, [(0, length * k - n), *[(0, 0)] * (x.ndim - 1)])
         return x.reshape(length, k, *x.shape[1:]).swapaxes(0, 1)
 
     w = split(w)
-    if not masked and n == length * k:
+    if not masked and even:
         return *jax.tree.map(split, rows), w
 
     def innocent(x):
@@ -221,7 +225,7 @@ def _scan(
     # When it differentiates a loop, JAX moves out of it what is the same in every step, and
     # would keep arrays as large as a chunk's logits, such as the index of every class. It
     # does not look into a branch on what changes; XLA sees that this one is always taken.
-    always = jnp.ones(len(jax.tree.leaves(chunks)[0]), bool)
+    always = jnp.ones(jax.tree.leaves(chunks)[0].shape[0], bool)
 
     # The checkpoint is for derivatives of this: no chunk's logits are kept for them.
     @functools.partial(jax.checkpoint, prevent_cse=False)

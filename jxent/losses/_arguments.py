@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, Num, Shaped
 
 from .. import checks
 from .._core import arithmetic as num
-from .._core.shapes import integers
+from .._core.shapes import broadcast_shapes, integers
 from ._options import is_known, Where
 
 Axis: TypeAlias = int | tuple[int, ...] | None
@@ -46,10 +46,7 @@ def common_batch(
     a, b = tuple(a), tuple(b)
     if a == b:
         return a
-    try:
-        batch = np.broadcast_shapes(a, b)
-    except ValueError:
-        batch = None
+    batch = broadcast_shapes(a, b)
     if batch is None or batch not in (a, b):
         # (4, 1) and (4,) would broadcast to (4, 4): sixteen losses that nobody wants.
         raise ValueError(f"{caller}: {shapes}, and batches {a} and {b} do not match")

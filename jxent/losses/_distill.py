@@ -9,7 +9,9 @@ from jaxtyping import Array, Bool, Float, Int
 
 from .. import checks
 from .._core import arithmetic as num, meshes as mesh
+from .._core.domains import Different, SubLogSimplex
 from .._core.shapes import indices
+from .._core.verdicts import Claim, look
 from .._distributions.discrete import Labels, Logits
 from .._distributions.projection import LinearLogits
 from .._kernels.streamed import ToldOf
@@ -34,7 +36,14 @@ class Distilled(Reduced[R], Generic[R], total=False):
 
 
 class Distillation(NamedTuple, Generic[R]):
-    """The loss, and what it is made of, before these are mixed."""
+    """The loss, and what it is made of, before these are mixed.
+
+    Example:
+      >>> from jxent import losses
+      >>> out = losses.distillation_loss([0.0, 0.0], [0.0, 0.0])
+      >>> print(out.loss, out.soft, out.hard)
+      0.0 0.0 0.0
+    """
 
     loss: R
     soft: R  # the divergence from the teacher, times T²
@@ -263,26 +272,9 @@ def _classes_of(
         classes = jnp.where(kept[..., None], classes, jnp.broadcast_to(first, shape))
         log_t = jnp.where(kept[..., None], log_t, -jnp.inf)
     checks.assert_labels(classes, k, name="teacher_classes", caller=caller)
-    checks.demand(
-        _twice, f"{caller}: teacher_classes has class {{}} twice in a row", classes
-    )
-    text = (
-        f"{caller}: teacher_logits have a mass of {{}} in a row, more than 1; they are "
-    )
-    fix = "log-probabilities among all classes, as of log_softmax"
-    checks.demand(_too_much, text + fix, log_t)
+    look(classes, Claim(Different(), "teacher_classes", caller))
+    look(log_t, Claim(SubLogSimplex(), "teacher_logits", caller))
     return classes
-
-
-def _twice(classes: Array) -> tuple[Any, Any]:
-    ordered = jnp.sort(classes, axis=-1)
-    same = ordered[..., 1:] == ordered[..., :-1]
-    return jnp.any(same), jnp.max(jnp.where(same, ordered[..., 1:], -1), initial=-1)
-
-
-def _too_much(log_t: Array) -> tuple[Any, Any]:
-    mass = jnp.max(jnp.sum(jnp.exp(num.at_least_float32(log_t)), axis=-1), initial=0)
-    return ~(mass <= 1 + _rounding(log_t)), mass
 
 
 def _rounding(log_t: Array) -> float:
@@ -323,5 +315,6 @@ def _known_and_rest(student: _Model, told: Int[Array, "*batch m"]):
 
 def _others(z: Float[Array, "*batch k"], classes: Int[Array, "*batch m"]) -> Array:
     """False at `classes`, True elsewhere."""
-    every = jnp.ones(z.shape, bool)
-    return jnp.put_along_axis(every, classes, False, axis=-1, inplace=False)
+    without = lambda every, classes: every.at[classes].set(False)
+    of_rows = jnp.vectorize(without, signature="(k),(m)->(k)")
+    return of_rows(jnp.ones(z.shape, bool), classes)

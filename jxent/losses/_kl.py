@@ -1,7 +1,6 @@
 """How far predictions are from a target distribution."""
 
 import functools
-import math
 from typing import Unpack
 
 import jax
@@ -9,6 +8,7 @@ import jax.numpy as jnp
 
 from .. import checks
 from .._core import arithmetic as num, autodiff as ad
+from .._core.shapes import log_size
 from .._distributions.discrete import LogProbs, Probs
 from .._measures.cross_entropy import mean_code_length
 from .._measures.divergence import nats_of_kl
@@ -180,7 +180,7 @@ def _textbook_kl(args, _):
     p, q = args
     t, bregman = p.probs(), nats_of_kl(p, q)
     nats = _textbook_sum(p, q)
-    rounding = (16 + math.log(t.shape[-1])) * float(jnp.finfo(t.dtype).eps)
+    rounding = (16 + log_size(t.shape[-1])) * float(jnp.finfo(t.dtype).eps)
     alike = jnp.abs(bregman - nats) <= rounding * jnp.abs(jnp.sum(t, axis=-1))
     return jnp.where(alike, bregman, nats)
 

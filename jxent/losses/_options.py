@@ -13,14 +13,13 @@ import typing
 from collections.abc import Callable
 from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeAlias, TypedDict
 
-import jax.numpy as jnp
-import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Num
 from typing_extensions import TypeVar
 
-from .. import checks
+from .._core.domains import Interval
 from .._core.means import Mean
+from .._core.verdicts import demand, demand_all
 
 R = TypeVar("R", default=Array)  # what a reduction makes of the losses
 Reduction: TypeAlias = type[R] | Literal["none", "sum", "mean"] | None
@@ -140,7 +139,8 @@ def loss(f: _F) -> _F:
         for name, (option, _) in declared.items():
             value = given.setdefault(name, option.default)
             if option.within and value is not option.default:
-                given[name] = number(value, option, name, f.__name__)
+                check = demand_all if option.per_row else demand
+                given[name] = check(value, Interval(option.within), name, f.__name__)
         if (how := given["reduction"]) not in (None, "none", "sum", "mean", Mean):
             raise ValueError(
                 f"{f.__name__}: reduction is {how!r}; it is None, 'sum', 'mean' or Mean"
@@ -162,45 +162,6 @@ def _declared(f: Callable[..., Any]) -> dict[str, tuple[Option, Any]]:
         annotation, option = typing.get_args(hint)[:2]
         found[name] = option, annotation
     return found
-
-
-def number(x: Any, option: Option, name: str, caller: str) -> Any:
-    """A number in its interval: Python's as it is, so that it is known; else an array."""
-    if isinstance(x, int | float | np.number):
-        if not _inside(x, option.within):
-            raise ValueError(f"{caller}: {name} is {x}, not in {option.within}")
-        return x if isinstance(x, int | float) else x.item()
-    try:
-        array = jnp.asarray(x)
-    except TypeError:
-        kind = type(x).__name__
-        raise TypeError(f"{caller}: {name} is {kind}, and must be a number") from None
-    if not jnp.issubdtype(array.dtype, jnp.number):
-        raise TypeError(f"{caller}: {name} is {array.dtype}, and must be a number")
-    if array.ndim and not option.per_row:
-        raise ValueError(f"{caller}: {name} has shape {array.shape}, and is one number")
-    outside = functools.partial(_outside, option.within)
-    text = f"{caller}: {name} is {{}}, not in {option.within}"
-    checks.demand(outside, text, array, error=ValueError)
-    return array
-
-
-def _outside(within: str, x: Any) -> tuple[Any, Any]:
-    xp = np if isinstance(x, np.ndarray) else jnp
-    good = _inside(x, within)
-    return ~xp.all(good), xp.max(xp.where(good, -xp.inf, x), initial=-xp.inf)
-
-
-@functools.cache
-def _ends(within: str) -> tuple[float, float]:
-    low, high = within[1:-1].split(", ")
-    return float(low), float(high)
-
-
-def _inside(x: Any, within: str) -> Any:
-    low, high = _ends(within)
-    above = x >= low if within[0] == "[" else x > low
-    return above & (x <= high if within[-1] == "]" else x < high)
 
 
 def is_known(option: Any, value: float) -> bool:

@@ -9,6 +9,8 @@ from jaxtyping import Array, Float, Int
 
 from .. import checks
 from .._core import arithmetic as num
+from .._core.domains import SHARE
+from .._core.verdicts import demand
 from .._measures.entropy import nats_of_entropy
 from ._arguments import as_where, axes_from_the_end, Axis, FloatLike, spread
 from ._options import (
@@ -17,8 +19,6 @@ from ._options import (
     LogLoss,
     loss,
     Number,
-    number,
-    Option,
     R,
     Softmax,
     Where,
@@ -311,7 +311,7 @@ def smooth_labels(
     caller = "smooth_labels"
     t = jnp.asarray(labels)
     checks.check_float(t, name="labels", caller=caller)
-    alpha = number(alpha, Option(within="[0, 1]"), "alpha", caller)
+    alpha = demand(alpha, SHARE, "alpha", caller)
     t, axes = num.at_least_float32(t), axes_from_the_end(axis, t.ndim, caller)
     alpha = jnp.asarray(alpha, t.dtype)
     exists = jnp.ones((), bool) if where is None else as_where(where, caller)

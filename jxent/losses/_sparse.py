@@ -11,6 +11,8 @@ from jaxtyping import Array, Float, Int
 
 from .. import checks
 from .._core import arithmetic as num, meshes as mesh
+from .._core.domains import Outcomes
+from .._core.verdicts import Claim, look
 from .._kernels import softmax as sm
 from ._arguments import common_batch, FloatLike, TargetLike
 from ._counts import Counts, events
@@ -227,15 +229,9 @@ def sparsemax_loss(
     caller = "sparsemax_loss"
     x, y, counts, reduction = events(logits, labels, caller=caller, **options)
     x, y = num.widen(x, y)
-    text = f"{caller}: a label is {{}}, neither 0 nor 1"
-    checks.demand(_between, text, y)
+    look(y, Claim(Outcomes(), "labels", caller))
     y = jnp.where((y == 0) | (y == 1), y, jnp.nan)
     return counts.reduce(_sparse_plus((1 - 2 * y) * x), reduction)
-
-
-def _between(y):
-    wrong = (y != 0) & (y != 1)
-    return jnp.any(wrong), jnp.max(jnp.where(wrong, y, -jnp.inf), initial=-jnp.inf)
 
 
 @jax.custom_jvp

@@ -276,7 +276,9 @@ class _Tiles(NamedTuple):
     def _of(cls, sources, axis_name, width):
         size = sources[0].num_classes
         offset = 0 if axis_name is None else size * jax.lax.axis_index(axis_name)
-        return cls(size, min(width, size), offset)
+        # All classes are one tile where an export has a symbol for them.
+        width = min(width, size) if isinstance(size, int) else size
+        return cls(size, width, offset)
 
     def at(self, start, width):
         return Tile(self.offset + start, width)

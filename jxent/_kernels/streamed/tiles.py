@@ -24,6 +24,8 @@ def width_backward(num_rows: int, itemsize: int) -> int:
 
 
 def _width(budget: int, per_class: int, most: int) -> int:
+    if not isinstance(per_class, int):  # an export has a symbol for the rows
+        return 512
     width = budget // max(per_class, 1)
     return min(max(width // 256 * 256, 512), most)
 
