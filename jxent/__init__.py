@@ -13,12 +13,29 @@ from ._distributions.discrete import (
     Probs as Probs,
 )
 from ._distributions.projection import LinearLogits as LinearLogits
+from ._measures.alpha import (
+    alpha_divergence as alpha_divergence,
+    chi2_divergence as chi2_divergence,
+    squared_hellinger as squared_hellinger,
+)
 from ._measures.cross_entropy import cross_entropy as cross_entropy
+from ._measures.distances import (
+    jeffreys_divergence as jeffreys_divergence,
+    total_variation as total_variation,
+)
 from ._measures.divergence import (
     js_divergence as js_divergence,
     kl_divergence as kl_divergence,
 )
 from ._measures.entropy import entropy as entropy, perplexity as perplexity
+from ._measures.renyi import (
+    bhattacharyya_distance as bhattacharyya_distance,
+    renyi_divergence as renyi_divergence,
+)
+from ._measures.renyi_entropy import (
+    renyi_entropy as renyi_entropy,
+    tsallis_entropy as tsallis_entropy,
+)
 from ._transforms.chunked import chunked as chunked
 from .checks import checked as checked
 

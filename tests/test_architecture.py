@@ -17,8 +17,11 @@ checks
 _kernels.softmax _kernels.terms _kernels.events
 _kernels.tilt _kernels.entropy _kernels.label_loss
 _kernels.kl _kernels.soft_loss
+_kernels.powers _kernels.distances _kernels.overlap
+_kernels.escort
 _kernels.streamed.log_sum _kernels.streamed.linear_map _kernels.streamed.sources
 _kernels.streamed.tiles _kernels.streamed.shards _kernels.streamed.statistics
+_kernels.streamed.orders
 _kernels.streamed.class_sum
 _kernels.streamed
 _distributions.base
@@ -27,7 +30,8 @@ _distributions.discrete
 _distributions.admit
 _measures.streamed
 _measures.entropy _measures.cross_entropy
-_measures.divergence
+_measures.divergence _measures.pairs _measures.orders
+_measures.alpha _measures.distances _measures.renyi _measures.renyi_entropy
 _transforms.chunked
 losses._arguments
 losses._rows losses._tokens
