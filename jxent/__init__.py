@@ -12,6 +12,7 @@ from ._distributions.discrete import (
     LogProbs as LogProbs,
     Probs as Probs,
 )
+from ._distributions.joint import from_counts as from_counts, Joint as Joint
 from ._distributions.projection import LinearLogits as LinearLogits
 from ._measures.alpha import (
     alpha_divergence as alpha_divergence,
@@ -28,6 +29,14 @@ from ._measures.divergence import (
     kl_divergence as kl_divergence,
 )
 from ._measures.entropy import entropy as entropy, perplexity as perplexity
+from ._measures.joint_entropy import (
+    conditional_entropy as conditional_entropy,
+    joint_entropy as joint_entropy,
+)
+from ._measures.mutual_information import (
+    mutual_information as mutual_information,
+    pointwise_mutual_information as pointwise_mutual_information,
+)
 from ._measures.renyi import (
     bhattacharyya_distance as bhattacharyya_distance,
     renyi_divergence as renyi_divergence,
@@ -35,6 +44,11 @@ from ._measures.renyi import (
 from ._measures.renyi_entropy import (
     renyi_entropy as renyi_entropy,
     tsallis_entropy as tsallis_entropy,
+)
+from ._measures.several import (
+    interaction_information as interaction_information,
+    total_correlation as total_correlation,
+    variation_of_information as variation_of_information,
 )
 from ._transforms.chunked import chunked as chunked
 from .checks import checked as checked

@@ -12,12 +12,13 @@ ROOT = Path(jxent.__file__).parent
 # From the ground up. A module may import what stands on a line before its own.
 ROOMS = """
 _core.pytrees _core.shapes _core.arithmetic _core.meshes
+_core.pairs
 _core.autodiff _core.means _core.domains
 checks
 _kernels.softmax _kernels.terms _kernels.events
 _kernels.tilt _kernels.entropy _kernels.label_loss
 _kernels.kl _kernels.soft_loss
-_kernels.powers _kernels.distances _kernels.overlap
+_kernels.tables _kernels.powers _kernels.distances _kernels.overlap
 _kernels.escort
 _kernels.streamed.log_sum _kernels.streamed.linear_map _kernels.streamed.sources
 _kernels.streamed.tiles _kernels.streamed.shards _kernels.streamed.statistics
@@ -27,11 +28,15 @@ _kernels.streamed
 _distributions.base
 _distributions.binary _distributions.projection
 _distributions.discrete
+_distributions.joint
 _distributions.admit
 _measures.streamed
 _measures.entropy _measures.cross_entropy
 _measures.divergence _measures.pairs _measures.orders
 _measures.alpha _measures.distances _measures.renyi _measures.renyi_entropy
+_measures.tables
+_measures.joint_entropy _measures.mutual_information
+_measures.several
 _transforms.chunked
 losses._arguments
 losses._rows losses._tokens

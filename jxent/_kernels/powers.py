@@ -1,4 +1,4 @@
-"""A power of a ratio of probabilities, smooth through the order at which it is a logarithm."""
+"""A power of a ratio of probabilities, smooth through the order where it is a logarithm."""
 
 import functools
 import math

@@ -59,11 +59,11 @@ def entropy(p: DensityLike, *, base: float | None = None) -> Float[Array, "*batc
       27, 1948, section 6.
     """
     p = admit_density(p, caller="entropy")
-    return num.in_base(_entropy(p), base)
+    return num.in_base(entropy_in_nats(p), base)
 
 
 @functools.partial(jax.jit, inline=True)
-def _entropy(p: Density) -> Float[Array, "*batch"]:
+def entropy_in_nats(p: Density) -> Float[Array, "*batch"]:
     if streamed.takes(p):
         return streamed.entropy(p)
     match p:
@@ -108,4 +108,4 @@ def perplexity(p: DensityLike) -> Float[Array, "*batch"]:
       Jelinek, Mercer, Bahl and Baker, "Perplexity: a measure of the difficulty of speech
       recognition tasks", Journal of the Acoustical Society of America 62, 1977.
     """
-    return jnp.exp(_entropy(admit_density(p, caller="perplexity")))
+    return jnp.exp(entropy_in_nats(admit_density(p, caller="perplexity")))
