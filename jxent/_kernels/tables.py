@@ -23,11 +23,11 @@ Table = Float[Array, "*batch a b"]
 @jax.custom_jvp
 def table_information(p: Table) -> Float[Array, "*batch"]:
     """`Σ p log(p N / (r c))`, never negative: N times the mutual information."""
-    # N Σ p log(N p / (r c)) = Σ N p log(N p / (r c)) − N p + r c:  Bregman's form, since
-    # the last two add up to N² each.
-    joint, apart, d, n = _against_independence(p)
-    total = jnp.sum(bregman(joint, apart, d), axis=(-2, -1))
-    return total / jnp.where(n == 0, 1, n)
+    # Σ p log(p N / (r c)) = Σ (r/N) [(p N/r) log((p N/r) / c) − p N/r + c]:  Bregman's form,
+    # whose last two add up to N each.
+    r, joint, apart, d, n = _against_independence(p)
+    terms = r / jnp.where(n == 0, 1, n) * bregman(joint, apart, d)
+    return jnp.sum(terms, axis=(-2, -1))
 
 
 @functools.partial(table_information.defjvp, symbolic_zeros=True)
@@ -41,7 +41,7 @@ def _table_information_jvp(primals, tangents):
 
 def pointwise(p: Table) -> Table:
     """`log(p N / (r c))`, with tiny in place of 0."""
-    joint, apart, d, _ = _against_independence(jax.lax.stop_gradient(p))
+    _, joint, apart, d, _ = _against_independence(jax.lax.stop_gradient(p))
     return _pointwise_at((p,), (joint, apart, d))
 
 
@@ -58,7 +58,11 @@ def _pointwise_at(args, hints):
 
 
 def _against_independence(p):
-    """N p, r c, and r c − N p with its digits; and N."""
+    """r; N p / r, c, and c − N p / r with its digits; and N."""
+    # Of a total near 1, by a power of 2, so that no product is too small.
+    _, exponent = jnp.frexp(jnp.sum(p, axis=(-2, -1), keepdims=True))
+    scale = jnp.ldexp(jnp.ones((), p.dtype), exponent)
+    p = p / scale
     rows, columns = exact_sum(p), exact_sum(jnp.swapaxes(p, -1, -2))
     n = exact_sum(rows.high)
     n = Pair(n.high, n.low + jnp.sum(rows.low, axis=-1))
@@ -70,7 +74,10 @@ def _against_independence(p):
     d, error = num.two_diff(apart.high, joint.high)
     lows = (r * c_low + c * r_low) - n_low * p
     d = d + (((apart.low - joint.low) + error) + lows)
-    return joint.high, apart.high, d, n.high
+    share = n_high * (p / jnp.where(r == 0, 1, r))
+    far = apart.high < num.tiny(p.dtype) / jnp.finfo(p.dtype).eps ** 2
+    d = jnp.where(far, c - share, d / jnp.where(r == 0, 1, r))
+    return scale * r, share, c, d, n_high
 
 
 @jax.custom_jvp
@@ -130,7 +137,12 @@ def _softmax_information_jvp(primals, tangents):
 
 def _slope(z):
     centred = softmax_pointwise(z) - softmax_information(z)[..., None, None]
-    return num.weigh(_softmax(z), centred)
+    slope = num.weigh(_softmax(z), centred)
+    # They add up to 0. The leading cell's is what the others leave: where that cell has
+    # most of the probability, its own logarithm has no digits left.
+    lead = _flat(sm.leader, z)
+    others = jnp.where(lead, 0, slope)
+    return jnp.where(lead, -jnp.sum(others, axis=(-2, -1), keepdims=True), others)
 
 
 def softmax_pointwise(z: Table) -> Table:
