@@ -50,7 +50,15 @@ from ._measures.several import (
     total_correlation as total_correlation,
     variation_of_information as variation_of_information,
 )
+from ._transforms.bregman import (
+    bregman_divergence as bregman_divergence,
+    f_divergence as f_divergence,
+)
 from ._transforms.chunked import chunked as chunked
+from ._transforms.fisher import (
+    fisher_vp as fisher_vp,
+    gauss_newton_vp as gauss_newton_vp,
+)
 from .checks import checked as checked
 
 __version__ = "0.1.0"

@@ -18,7 +18,7 @@ checks
 _kernels.softmax _kernels.terms _kernels.events
 _kernels.tilt _kernels.entropy _kernels.label_loss
 _kernels.kl _kernels.soft_loss
-_kernels.tables _kernels.powers _kernels.distances _kernels.overlap
+_kernels.quadrature _kernels.tables _kernels.powers _kernels.distances _kernels.overlap
 _kernels.escort
 _kernels.streamed.log_sum _kernels.streamed.linear_map _kernels.streamed.sources
 _kernels.streamed.tiles _kernels.streamed.shards _kernels.streamed.statistics
@@ -37,7 +37,7 @@ _measures.alpha _measures.distances _measures.renyi _measures.renyi_entropy
 _measures.tables
 _measures.joint_entropy _measures.mutual_information
 _measures.several
-_transforms.chunked
+_transforms.chunked _transforms.bregman _transforms.fisher
 losses._arguments
 losses._rows losses._tokens
 losses._softmax losses._surprise losses._kl losses._sparse losses._linear losses._policy

@@ -23,7 +23,7 @@ Table = Float[Array, "*batch a b"]
 @jax.custom_jvp
 def table_information(p: Table) -> Float[Array, "*batch"]:
     """`Σ p log(p N / (r c))`, never negative: N times the mutual information."""
-    # Σ p log(p N / (r c)) = Σ (r/N) [(p N/r) log((p N/r) / c) − p N/r + c]:  Bregman's form,
+    # Σ p log(p N / (r c)) = Σ (r/N) [s log(s / c) − s + c],  s = p N / r:  Bregman's form,
     # whose last two add up to N each.
     r, joint, apart, d, n = _against_independence(p)
     terms = r / jnp.where(n == 0, 1, n) * bregman(joint, apart, d)
