@@ -22,7 +22,7 @@ _kernels.quadrature _kernels.tables _kernels.powers _kernels.distances _kernels.
 _kernels.escort
 _kernels.streamed.log_sum _kernels.streamed.linear_map _kernels.streamed.sources
 _kernels.streamed.tiles _kernels.streamed.shards _kernels.streamed.statistics
-_kernels.streamed.orders
+_kernels.streamed.orders _kernels.streamed.contrast
 _kernels.streamed.class_sum
 _kernels.streamed
 _distributions.base
@@ -41,7 +41,7 @@ _transforms.chunked _transforms.bregman _transforms.fisher
 losses._arguments
 losses._rows losses._tokens
 losses._softmax losses._surprise losses._kl losses._sparse losses._linear losses._policy
-losses._distill losses._sigmoid
+losses._distill losses._sigmoid losses._contrastive
 losses
 __init__
 _demo.text

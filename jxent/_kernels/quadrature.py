@@ -68,7 +68,13 @@ def _smooth_or(f, y, d, e, plain, scale, a):
     found = jax.vmap(curvature)(jnp.asarray([*nodes, *more], y.dtype))
     add_up = lambda x, weights: jnp.tensordot(jnp.asarray(weights, x.dtype), x, 1)
     fine, coarse = add_up(found[:8], fine), add_up(found[8:], coarse)
-    # A kink has no curvature: an integral of 0 is no evidence.
-    eps = float(jnp.finfo(y.dtype).eps)
-    agree = jnp.abs(fine - coarse) <= jnp.maximum(eps * scale, 4 * eps * jnp.abs(fine))
-    return jnp.where(agree & (fine != 0), fine, plain)
+    # They have to agree within the rounding of `plain`; and within a thousandth of their
+    # value, since both are small where both miss a peak of the curvature, and both are 0
+    # beside a kink, which has none.
+    eps, size, apart = (
+        float(jnp.finfo(y.dtype).eps),
+        jnp.abs(fine),
+        jnp.abs(fine - coarse),
+    )
+    bound = jnp.maximum(4 * eps * size, jnp.minimum(eps * scale, 1e-3 * size))
+    return jnp.where((apart <= bound) & (fine != 0), fine, plain)

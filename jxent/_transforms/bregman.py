@@ -161,10 +161,13 @@ def _term_of(f, at_zero, slope_at_infinity):
         # ∂(q B)/∂p = S  and  ∂(q B)/∂q = B − r S, in which tiny stands in for 0.
         (p_dot, q_dot, _), (p, q, d) = tangents, _positive(*primals)
         value, most = term(*primals), float(jnp.finfo(p.dtype).max)
-        finite = lambda x: jnp.nan_to_num(x, nan=-most, posinf=most, neginf=-most)
-        along_p = p_dot, lambda dot: finite(slope(p, q, d)) * dot
+        finite = lambda x, inf: jnp.nan_to_num(x, nan=-most, posinf=inf, neginf=-most)
+        along_p = p_dot, lambda dot: finite(slope(p, q, d), most) * dot
         by_q = lambda: height(p, q, d) - p / q * slope(p, q, d)
-        along_q = q_dot, lambda dot: finite(by_q()) * dot
+        along_q = (
+            q_dot,
+            lambda dot: finite(by_q(), -most) * dot,
+        )  # B overflows before r S
         return value, ad.tangent_of(value, along_p, along_q)
 
     return term

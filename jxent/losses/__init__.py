@@ -4,6 +4,10 @@
 lines on top of a measure, in which the truth comes first.
 """
 
+from ._contrastive import (
+    contrastive_loss as contrastive_loss,
+    sigmoid_contrastive_loss as sigmoid_contrastive_loss,
+)
 from ._distill import (
     Distillation as Distillation,
     distillation_loss as distillation_loss,
