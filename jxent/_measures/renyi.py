@@ -142,9 +142,12 @@ def _renyi(p: Distribution, q: Density, a: Float[Array, "*#batch"]):
 
 
 def _weighted_term(p, q, d, order):
-    # α t_α. At α = 0 it is q where p = 0, and 0 elsewhere: tiny stands in for 0.
-    order = order + jnp.where(order == 0, num.tiny(p.dtype), 0)
-    return order * alpha_term(p, q, d, order)
+    # α t_α. At α = 0 it is q where p = 0, and 0 elsewhere, and its slope is t₀: tiny stands
+    # in for 0, and is taken off again.
+    zero = order == 0
+    order = order + jnp.where(zero, num.tiny(p.dtype), 0)
+    term = order * alpha_term(p, q, d, order)
+    return term - jax.lax.stop_gradient(jnp.where(zero & (p > 0), term, 0))
 
 
 def _overlap(p, q, a):
