@@ -70,11 +70,11 @@ def cross_entropy(
       103C, 1956. Cover and Thomas, "Elements of Information Theory", 2006, section 5.4.
     """
     p, q = admit_pair(p, q, caller="cross_entropy")
-    return num.in_base(mean_code_length(p, q), base, "cross_entropy")
+    return num.in_base(cross_entropy_in_nats(p, q), base, "cross_entropy")
 
 
 @functools.partial(jax.jit, inline=True)
-def mean_code_length(p: Distribution, q: Model) -> Float[Array, "*batch"]:
+def cross_entropy_in_nats(p: Distribution, q: Model) -> Float[Array, "*batch"]:
     """Cross-entropy in nats, of distributions that have been admitted."""
     match p, q:
         case (Streamed(), _) | (_, Streamed()):

@@ -17,7 +17,7 @@ from .._distributions.discrete import Labels, Logits, LogProbs
 from .._kernels.kl import softmax_kl
 from .._kernels.terms import bregman, log_bregman, skewed
 from . import pairs, streamed
-from .cross_entropy import mean_code_length
+from .cross_entropy import cross_entropy_in_nats
 
 
 def kl_divergence(
@@ -72,17 +72,17 @@ def kl_divergence(
       convex sets", USSR Computational Mathematics 7, 1967, section 1.
     """
     p, q = admit_pair(p, q, caller="kl_divergence")
-    return num.in_base(nats_of_kl(p, q), base, "kl_divergence")
+    return num.in_base(kl_in_nats(p, q), base, "kl_divergence")
 
 
 @functools.partial(jax.jit, inline=True)
-def nats_of_kl(p: Distribution, q: Model) -> Float[Array, "*batch"]:
+def kl_in_nats(p: Distribution, q: Model) -> Float[Array, "*batch"]:
     """KL divergence in nats, of distributions that have been admitted."""
     match p, q:
         case (Streamed(), _) | (_, Streamed()):
             return streamed.kl_divergence(p, q)
         case Labels(smoothing=0), Logits() | BinaryLogits():
-            return mean_code_length(p, q)
+            return cross_entropy_in_nats(p, q)
         case Logits(), Logits():
             return softmax_kl(p.data, q.data)
         case BinaryLogits(), BinaryLogits():
@@ -140,11 +140,11 @@ def js_divergence(
     """
     weight = demand_all(weight, INSIDE, "weight", "js_divergence")
     p, q = admit_pair(p, q, caller="js_divergence")
-    return num.in_base(nats_of_js(p, q, weight), base, "js_divergence")
+    return num.in_base(js_in_nats(p, q, weight), base, "js_divergence")
 
 
 @functools.partial(jax.jit, inline=True)
-def nats_of_js(
+def js_in_nats(
     p: Distribution, q: Model, weight: Float[ArrayLike, "*#batch"]
 ) -> Float[Array, "*batch"]:
     """Jensen-Shannon divergence in nats, of distributions that have been admitted."""

@@ -59,11 +59,11 @@ def entropy(p: DensityLike, *, base: float | None = None) -> Float[Array, "*batc
       27, 1948, section 6.
     """
     p = admit_density(p, caller="entropy")
-    return num.in_base(nats_of_entropy(p), base, "entropy")
+    return num.in_base(entropy_in_nats(p), base, "entropy")
 
 
 @functools.partial(jax.jit, inline=True)
-def nats_of_entropy(p: Model) -> Float[Array, "*batch"]:
+def entropy_in_nats(p: Model) -> Float[Array, "*batch"]:
     """Entropy in nats, of a distribution that has been admitted."""
     match p:
         case Streamed():
@@ -109,4 +109,4 @@ def perplexity(p: DensityLike) -> Float[Array, "*batch"]:
       Jelinek, Mercer, Bahl and Baker, "Perplexity: a measure of the difficulty of speech
       recognition tasks", Journal of the Acoustical Society of America 62, 1977.
     """
-    return jnp.exp(nats_of_entropy(admit_density(p, caller="perplexity")))
+    return jnp.exp(entropy_in_nats(admit_density(p, caller="perplexity")))

@@ -1,5 +1,6 @@
 """The measures of what is streamed: its classes in tiles, or in shards, or both."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
@@ -9,6 +10,7 @@ from .._core import arithmetic as num
 from .._distributions.base import Distribution, Model
 from .._distributions.discrete import Labels
 from .._kernels.streamed import (
+    AlignmentOf,
     Bregman,
     ChoiceOf,
     class_sum,
@@ -95,11 +97,23 @@ def total(term: Any, p: Distribution, q: Model, *params: Array) -> Array:
     return _total(TermOf(term), p, q, *params)
 
 
-def _total(term, p, q, *params):
-    partner = q if isinstance(q, Model) else p
+def pair_of(p: Distribution, q: Model) -> tuple[Any, ...]:
+    """What the kernels need to know: kinds, axis, tiles, and where numbers come from."""
     (kind_p, source_p), (kind_q, source_q) = p.source(q), q.source(q)
     blocks = (getattr(d, "block_size", None) for d in (p, q))
     block = min((b for b in blocks if b is not None), default=None)
-    kinds, sources = (kind_p, kind_q), (source_p, source_q)
-    params = tuple(jnp.broadcast_to(x, partner.batch) for x in params)
-    return pair_sum(term, kinds, q.axis_name, block, sources, params)
+    return (kind_p, kind_q), q.axis_name, block, (source_p, source_q)
+
+
+def aligned(p: Distribution, q: Model, statistic: Callable[..., Any], rows: Any) -> Any:
+    """A statistic of two distributions, of kinds, whose normalisers are among the rows."""
+    kinds, axis_name, block, sources = pair_of(p, q)
+    if "logits" in kinds:
+        found = class_sum(AlignmentOf(kinds), axis_name, block, sources, {})
+        rows = rows | found
+    return class_sum(statistic(kinds), axis_name, block, sources, rows)
+
+
+def _total(term, p, q, *params):
+    params = tuple(jnp.broadcast_to(x, q.batch) for x in params)
+    return pair_sum(term, *pair_of(p, q), params)

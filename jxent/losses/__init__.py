@@ -5,6 +5,10 @@ errors, are not. Each loss is a few lines on top of a measure, in which the trut
 first.
 """
 
+from ._contrastive import (
+    contrastive_loss as contrastive_loss,
+    sigmoid_contrastive_loss as sigmoid_contrastive_loss,
+)
 from ._distill import (
     Distillation,
     distillation_loss,

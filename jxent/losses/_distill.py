@@ -16,8 +16,8 @@ from .._distributions.discrete import Labels, Logits
 from .._distributions.projection import LinearLogits
 from .._kernels.streamed import ToldOf
 from .._measures import streamed
-from .._measures.cross_entropy import mean_code_length
-from .._measures.divergence import nats_of_js, nats_of_kl
+from .._measures.cross_entropy import cross_entropy_in_nats
+from .._measures.divergence import js_in_nats, kl_in_nats
 from ._arguments import at_temperature, both, split_where
 from ._counts import Counts, kept_events
 from ._options import is_known, loss, Number, Option, R, Reduced, Where
@@ -171,7 +171,7 @@ def distillation_loss(
     if y is not None:
         y = counts.only(y)
         checks.assert_labels(y, k, name="labels", caller=caller)
-        hard = mean_code_length(Labels(y), s)
+        hard = cross_entropy_in_nats(Labels(y), s)
 
     s = _tempered(s, temperature, caller)
     if teacher_classes is None:
@@ -182,9 +182,9 @@ def distillation_loss(
         classes = _classes_of(teacher_classes, t.data, k, counts, caller)
         s, t = _with_tail(s, t.data, classes)
     if divergence == "js":
-        soft = nats_of_js(t, s, w)
+        soft = js_in_nats(t, s, w)
     else:
-        soft = nats_of_kl(*((t, s) if divergence == "forward" else (s, t)))
+        soft = kl_in_nats(*((t, s) if divergence == "forward" else (s, t)))
     square = jnp.asarray(temperature, soft.dtype) ** 2
     soft = jnp.broadcast_to(square, batch) * soft
     soft, hard = num.widen(soft, hard)

@@ -10,9 +10,9 @@ from .. import checks
 from .._core import arithmetic as num, autodiff as ad
 from .._core.shapes import log_size
 from .._distributions.discrete import LogProbs, Probs
-from .._measures.cross_entropy import mean_code_length
-from .._measures.divergence import nats_of_kl
-from .._measures.entropy import nats_of_entropy
+from .._measures.cross_entropy import cross_entropy_in_nats
+from .._measures.divergence import kl_in_nats
+from .._measures.entropy import entropy_in_nats
 from ._arguments import (
     as_where,
     axes_from_the_end,
@@ -165,11 +165,11 @@ def generalized_kl_divergence(
     q, p, counts, how = _pair(
         log_predictions, targets, axis, where, Probs, caller=caller, **options
     )
-    return counts.reduce(nats_of_kl(p, q), how)
+    return counts.reduce(kl_in_nats(p, q), how)
 
 
 def _plain_kl(p, q):
-    return mean_code_length(p, q) - nats_of_entropy(p)
+    return cross_entropy_in_nats(p, q) - entropy_in_nats(p)
 
 
 @ad.with_derivatives_of(_plain_kl)
@@ -178,7 +178,7 @@ def _textbook_kl(args, _):
     # the rounding of the others. It is this sum where both rows sum to the same, for it
     # differs by Σ qᵢ − Σ tᵢ.
     p, q = args
-    t, bregman = p.probs(), nats_of_kl(p, q)
+    t, bregman = p.probs(), kl_in_nats(p, q)
     nats = _textbook_sum(p, q)
     rounding = (16 + log_size(t.shape[-1])) * float(jnp.finfo(t.dtype).eps)
     alike = jnp.abs(bregman - nats) <= rounding * jnp.abs(jnp.sum(t, axis=-1))

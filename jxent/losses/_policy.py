@@ -12,7 +12,7 @@ from .._core import arithmetic as num
 from .._distributions.projection import LinearLogits
 from .._kernels.streamed import ChoiceOf, SpreadOf
 from .._measures import streamed
-from .._measures.entropy import nats_of_entropy
+from .._measures.entropy import entropy_in_nats
 from ._arguments import as_where, spread
 from ._counts import Counts
 from ._options import loss, Number, Option, R, Reduced, Where
@@ -101,7 +101,7 @@ def log_prob_and_entropy(
         rows = rows_of(
             logits, actions, -1, where, caller=caller, kinds="hard", **options
         )
-        both, counts = (-expected(rows), nats_of_entropy(rows.q)), rows.counts
+        both, counts = (-expected(rows), entropy_in_nats(rows.q)), rows.counts
     return Policy(*(counts.reduce(x, given["reduction"]) for x in both))
 
 

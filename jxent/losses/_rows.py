@@ -12,7 +12,7 @@ from .._core import arithmetic as num, meshes as mesh
 from .._core.shapes import indices
 from .._distributions.discrete import Labels, Logits, Probs
 from .._kernels import softmax as sm
-from .._measures.cross_entropy import mean_code_length
+from .._measures.cross_entropy import cross_entropy_in_nats
 from ._arguments import (
     at_temperature,
     axes_from_the_end,
@@ -171,10 +171,10 @@ def expected(
         if not is_known(s, 0):
             t = (1 - _as(s, t)) * t + _as(s, t) * _uniform(rows, t.dtype)
         t = _weighted(t, weights)
-        return mean_code_length(Probs(t), q) if f is None else _mean_of(f, t, q)
+        return cross_entropy_in_nats(Probs(t), q) if f is None else _mean_of(f, t, q)
     if f is None and weights is None and classes is None and isinstance(s, int | float):
-        return mean_code_length(Labels(p.data, s), q)
-    cost = mean_code_length(p, q)
+        return cross_entropy_in_nats(Labels(p.data, s), q)
+    cost = cross_entropy_in_nats(p, q)
     loss = cost if f is None else f(cost)
     if weights is not None:
         w_y = mesh.pick_each(weights, p.data)
@@ -222,7 +222,7 @@ def log_normalizer(rows: Rows) -> Float[Array, "*batch"]:
     if isinstance(p, Probs):
         return jax.nn.logsumexp(num.at_least_float32(q.data), axis=-1)
     # −log q_y = log Σᵢ exp xᵢ − x_y, and XLA has the left-hand side from the loss already.
-    cost, x_y = mean_code_length(p, q), logit_of(q.data, p.data)
+    cost, x_y = cross_entropy_in_nats(p, q), logit_of(q.data, p.data)
     # An impossible label costs +∞ already, whatever the normaliser is.
     possible = x_y > -jnp.inf
     return jnp.where(possible, cost, 0) + jnp.where(possible, x_y, 0)

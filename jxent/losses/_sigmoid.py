@@ -7,7 +7,7 @@ from jaxtyping import Array, Float
 
 from .._core import arithmetic as num
 from .._distributions.binary import BinaryLogits, BinaryProbs
-from .._measures.cross_entropy import mean_code_length
+from .._measures.cross_entropy import cross_entropy_in_nats
 from ._arguments import FloatLike, spread, TargetLike
 from ._counts import events
 from ._options import Binary, loss, Number, Option, R
@@ -86,7 +86,7 @@ def sigmoid_binary_cross_entropy(
     caller, w = "sigmoid_binary_cross_entropy", given.pop("pos_weight")
     x, y, counts, reduction = events(logits, labels, caller=caller, **given)
     if w is None:
-        losses = mean_code_length(BinaryProbs(y), BinaryLogits(x))
+        losses = cross_entropy_in_nats(BinaryProbs(y), BinaryLogits(x))
     else:
         x, y = num.widen(x, y)
         w = spread(jnp.asarray(w, x.dtype), x.shape, "pos_weight", caller)
@@ -136,7 +136,7 @@ def sigmoid_focal_loss(
     alpha, gamma = given.pop("alpha"), given.pop("gamma")
     x, y, counts, reduction = events(logits, labels, caller=caller, **given)
     x, y = num.widen(x, y)
-    losses = mean_code_length(BinaryProbs(y), BinaryLogits(x))
+    losses = cross_entropy_in_nats(BinaryProbs(y), BinaryLogits(x))
     happens, fails = num.sigmoids(x)
     losses = num.weigh(power(y * fails + (1 - y) * happens, gamma), losses)
     if alpha is not None:
@@ -151,4 +151,4 @@ def _surprises(
     """The cost of an event, and of its opposite."""
     one = jnp.ones_like(q.data)
     truths = BinaryProbs(one), BinaryProbs(jnp.zeros_like(one))
-    return mean_code_length(truths[0], q), mean_code_length(truths[1], q)
+    return cross_entropy_in_nats(truths[0], q), cross_entropy_in_nats(truths[1], q)

@@ -11,7 +11,7 @@ from .. import checks
 from .._core import arithmetic as num
 from .._core.domains import SHARE
 from .._core.verdicts import demand
-from .._measures.entropy import nats_of_entropy
+from .._measures.entropy import entropy_in_nats
 from ._arguments import as_where, axes_from_the_end, Axis, FloatLike, spread
 from ._options import (
     Extra,
@@ -262,7 +262,7 @@ def _log_loss(rows: Rows, z_loss: Any, returns: Any, caller: str) -> Any:
         extra = {"log_normalizer": log_total, "z_loss": term}
         term = None if is_known(z_loss, 0) else term
     if wants("entropy"):
-        extra["entropy"] = nats_of_entropy(rows.q)
+        extra["entropy"] = entropy_in_nats(rows.q)
     if wants("argmax") or wants("correct"):
         leader = jnp.argmax(rows.q.data, axis=-1)
         extra |= {"argmax": leader, "correct": leader == rows.p.data}
