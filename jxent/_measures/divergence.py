@@ -81,7 +81,7 @@ def nats_of_kl(p: Distribution, q: Model) -> Float[Array, "*batch"]:
     match p, q:
         case (Streamed(), _) | (_, Streamed()):
             return streamed.kl_divergence(p, q)
-        case Labels(smoothing=0), Logits() | BinaryLogits():
+        case Labels(), Logits() | BinaryLogits() if num.is_known(p.smoothing, 0):
             return mean_code_length(p, q)
         case Logits(), Logits():
             return softmax_kl(p.data, q.data)

@@ -8,7 +8,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
+from jax.core import Tracer
+from jax.extend.core import jaxpr_as_fun
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Num
 
@@ -197,10 +198,10 @@ def _without_loss(tokens: list[Array], batch: tuple[int, ...]) -> Array:
 
 def _check_number(total: Array, tokens: list[Array]) -> None:
     """Eagerly, a NaN has its say: no check that `loss` makes is run in a loop."""
-    if isinstance(jax.lax.stop_gradient(total), jax.core.Tracer):
+    if isinstance(jax.lax.stop_gradient(total), Tracer):
         return
     integers = [x for x in tokens if jnp.issubdtype(x.dtype, jnp.signedinteger)]
-    has = any(not isinstance(x, jax.core.Tracer) and (x < 0).any() for x in integers)
+    has = any(not isinstance(x, Tracer) and (x < 0).any() for x in integers)
     hint = " (one has a negative integer: is it a label, for where= to ignore?)"
     name = "the loss of some token" + (hint if has else "")
     look(total, Claim(NotNaN(), name, "chunked"))
@@ -273,6 +274,7 @@ def _program(of_chunk: Callable[..., Tree], params: Tree, chunk: Tree):
     """
     closed, out = jax.make_jaxpr(of_chunk, return_shape=True)(params, chunk)
     jaxpr, structure = closed.jaxpr, jax.tree.structure(out)
+    ClosedJaxpr = type(closed)
 
     def program(both, chunk):
         params, consts = both
@@ -282,7 +284,7 @@ def _program(of_chunk: Callable[..., Tree], params: Tree, chunk: Tree):
         return structure.unflatten(flat)
 
     leaves = jax.tree.leaves((params, chunk, closed.consts))
-    if not any(isinstance(jax.lax.stop_gradient(x), jax.core.Tracer) for x in leaves):
+    if not any(isinstance(jax.lax.stop_gradient(x), Tracer) for x in leaves):
         while len(_PROGRAMS) > 100:
             _PROGRAMS.pop(next(iter(_PROGRAMS)))
         # Printed, a program is all that it says, but for where its functions are.
