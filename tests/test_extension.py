@@ -11,7 +11,15 @@ from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Float
 
 import jxent
-from jxent import BinaryLogits, BinaryProbs, Labels, LinearLogits, Logits, LogProbs, Probs
+from jxent import (
+    BinaryLogits,
+    BinaryProbs,
+    Labels,
+    LinearLogits,
+    Logits,
+    LogProbs,
+    Probs,
+)
 from jxent._core.pytrees import pytree
 from jxent._distributions.admit import admit_pair
 from jxent._distributions.base import Density

@@ -24,6 +24,11 @@ def accumulator(*dtypes: DTypeLike) -> DTypeLike:
     return jnp.float32 if jnp.finfo(widest).bits < 32 else widest
 
 
+def is_known(x: Any, value: float) -> bool:
+    """Whether a number is known to be `value` while tracing."""
+    return isinstance(x, int | float) and x == value
+
+
 def widen(*arrays: Float[Array, "..."]) -> tuple[Array, ...]:
     """`arrays` in one dtype, the one to compute in."""
     dtype = accumulator(*(x.dtype for x in arrays))

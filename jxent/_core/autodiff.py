@@ -1,7 +1,7 @@
 """Rules for derivatives: slopes made anew, tangents that are not zero, hints."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -45,6 +45,13 @@ class Moving:
         self.dots = [
             dot for dot, moves in zip(leaves, self.moves, strict=True) if moves
         ]
+
+    @classmethod
+    def at(cls, moves: Sequence[bool]) -> "Moving":
+        """Of leaves of which it is known whether they move."""
+        moving = cls(())
+        moving.moves = list(moves)
+        return moving
 
     def pick(self, tree: Any) -> list[Array]:
         leaves = jax.tree.leaves(tree)

@@ -5,7 +5,7 @@ and both arguments are brought to one batch shape.
 """
 
 import dataclasses
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -54,7 +54,7 @@ def admit_pair(
     q = _model(_admit(q, "q", caller, swapped + _COUNTS.format("q")), "q", caller)
     if isinstance(p, Labels):
         checks.assert_labels(p.y, q.num_classes, name="p", caller=caller)
-        p = Labels(p.data, float(p.smoothing))
+        p = Labels(p.data, _number(p.smoothing))
     elif isinstance(p, Binary) != isinstance(q, Binary):
         raise TypeError(
             f"{caller}: p is {type(p).__name__} and q is {type(q).__name__}, and only "
@@ -74,6 +74,11 @@ def admit_pair(
     batch = facts.broadcast_batches(p.batch, q.batch, message, columns=columns)
     p, q = _in_the_widest_dtype(p, q)
     return _in_shards(_spread(p, batch)), _in_shards(_spread(q, batch))
+
+
+def _number(x: Any) -> Any:
+    """Python's numbers, which numpy's too become, are known to the program."""
+    return float(x) if isinstance(x, int | float | np.number) else jnp.asarray(x)
 
 
 _D = TypeVar("_D", bound=Distribution)

@@ -5,14 +5,14 @@ from typing import Any, final
 
 import jax.numpy as jnp
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, DTypeLike, Float, Int
 
 from .. import checks
 from .._core import arithmetic as num, shapes as facts
 from .._core.domains import BELOW_ONE
 from .._core.meshes import AxisName
-from .._core.pytrees import pytree, static
-from .._core.verdicts import demand_static
+from .._core.pytrees import number, pytree, static
+from .._core.verdicts import demand
 from .._kernels import softmax as sm
 from .._kernels.streamed import Dense, Kind, OneHot, Source
 from .base import as_array, Density, Distribution, Model, Streamed
@@ -155,8 +155,9 @@ class Labels(Distribution):
 
     Args:
       y: The index of each row's class.
-      smoothing: The mass that is spread out, in [0, 1). A Python number, part of the
-        structure and not of the data: under `jit`, a new value compiles anew.
+      smoothing: The mass that is spread out, in [0, 1). A Python number is part of the
+        structure: under `jit`, a new value compiles anew, and 0 costs nothing. An array
+        without axes is data, for a schedule, and has a derivative.
 
     Example:
       >>> import jax.numpy as jnp
@@ -173,7 +174,7 @@ class Labels(Distribution):
     """
 
     y: Int[ArrayLike, "*batch"]
-    smoothing: float = static(0.0)
+    smoothing: float | Float[ArrayLike, ""] = number(0.0)
 
     @property
     def data(self) -> Array:
@@ -190,17 +191,22 @@ class Labels(Distribution):
     def check(self, name: str, caller: str) -> None:
         y = facts.integers(self.y, name, caller)
         facts.check_labels_dtype(y, name=name, caller=caller)
-        demand_static(self.smoothing, BELOW_ONE, f"smoothing of {name}", caller)
+        demand(self.smoothing, BELOW_ONE, f"smoothing of {name}", caller)
 
     def source(self, partner: Model) -> tuple[Kind, Source]:
         _, classes = partner.source(partner)
         here, dtype = classes.num_classes, num.accumulator(partner.data.dtype)
         axis_name = partner.axis_name
-        return "probs", OneHot(self.data, self.smoothing, here, axis_name, dtype)
+        return "probs", OneHot(self.data, self.share(dtype), here, axis_name, dtype)
+
+    def share(self, dtype: DTypeLike) -> Any:
+        """The smoothing: a Python number, or an array of that dtype."""
+        s = self.smoothing
+        return s if isinstance(s, int | float) else jnp.asarray(s, dtype)
 
     def among(self, partner: Density) -> Density:
-        y, k, s = self.data, partner.num_classes, self.smoothing
         dtype = num.accumulator(partner.data.dtype)
+        y, k, s = self.data, partner.num_classes, self.share(dtype)
         hot, cold = 1 - s + s / k, s / k
         valid = jnp.where((0 <= y) & (y < k), 1, jnp.nan).astype(dtype)
         if isinstance(partner, Binary):

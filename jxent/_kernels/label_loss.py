@@ -1,7 +1,7 @@
 """Log loss: class indices against logits."""
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,20 +11,39 @@ from .._core import arithmetic as num, autodiff as ad, meshes as mesh
 from . import softmax as sm
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
 def label_cross_entropy(
+    z: Float[Array, "*batch k"], y: Int[Array, "*batch"], smoothing: Any
+) -> Float[Array, "*batch"]:
+    if isinstance(smoothing, int | float):
+        return _label_cross_entropy(z, y, smoothing)
+    nats = _label_cross_entropy(z, y, 0.0)
+    share = jnp.broadcast_to(smoothing.astype(nats.dtype), nats.shape)
+    return nats + num.weigh(share, _mean_lead(z, y))
+
+
+def _mean_lead(z, y):
+    """The mean of z_y − zⱼ: what smoothing all of a label would add to its loss."""
+    z, label = num.at_least_float32(z), sm.at_class(y, z)
+    z_y = jnp.sum(jnp.where(label, z, 0), axis=-1, keepdims=True)
+    # For z_y = −inf the loss is infinite as it is.
+    lead = jnp.sum((z_y - z) / z.shape[-1], axis=-1)
+    return jnp.where(z_y[..., 0] == -jnp.inf, 0, lead)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
+def _label_cross_entropy(
     z: Float[Array, "*batch k"], y: Int[Array, "*batch"], smoothing: float
 ) -> Float[Array, "*batch"]:
     return _label_value(z, y, smoothing)[0]
 
 
-@label_cross_entropy.defjvp
+@_label_cross_entropy.defjvp
 def _label_cross_entropy_jvp(smoothing, primals, tangents):
     # ∂(−Σ tⱼ log pⱼ)/∂zᵢ = pᵢ − tᵢ,  with t = (1 − s) [i = y] + s/k. At the label pᵢ − 1
     # is −(1 − p_y) = expm1(−loss): small where p_y is near 1, and it keeps its digits.
     (z, y), (z_dot, _) = primals, tangents
     _, hints = _label_value(jax.lax.stop_gradient(z), y, smoothing)
-    nats = label_cross_entropy(z, y, smoothing)
+    nats = _label_cross_entropy(z, y, smoothing)
     return nats, ad.along(z_dot, _label_slope, z, y, hints, smoothing)
 
 
@@ -83,6 +102,6 @@ def log_loss(log_q, y, smoothing):
     log_q = log_q * jnp.where(valid, 1, jnp.nan)[..., None].astype(log_q.dtype)
     at_y = jnp.where(valid, y, 0)[..., None]
     nats = -mesh.pick(log_q, at_y)[..., 0]
-    if smoothing:
+    if not num.is_known(smoothing, 0):
         nats = (1 - smoothing) * nats - smoothing * jnp.mean(log_q, axis=-1)
     return nats

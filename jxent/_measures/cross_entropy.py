@@ -86,7 +86,8 @@ def cross_entropy_in_nats(p: Distribution, q: Model) -> Float[Array, "*batch"]:
         case _, BinaryProbs():
             return event_cross_entropy(*_two_sides(p, q.data.dtype), q.data)
         case Labels(), _:
-            return log_loss(q.log_probs(), p.data, p.smoothing)
+            log_q = q.log_probs()
+            return log_loss(log_q, p.data, p.share(log_q.dtype))
         case Logits(), Logits():
             return softmax_cross_entropy(p.data, q.data)
         case _, Logits():
@@ -99,9 +100,10 @@ def _two_sides(p: Distribution, dtype) -> tuple[Array, Array]:
     """The probabilities of an event and of its opposite, each with all of its digits."""
     match p:
         case Labels():
-            y, s = p.data, p.smoothing
+            dtype = num.accumulator(dtype)
+            y, s = p.data, p.share(dtype)
             zero, one = y == 0, y == 1
-            valid = jnp.where(zero | one, 1, jnp.nan).astype(num.accumulator(dtype))
+            valid = jnp.where(zero | one, 1, jnp.nan).astype(dtype)
             sides = jnp.where(one, 1 - s / 2, s / 2), jnp.where(zero, 1 - s / 2, s / 2)
             return sides[0] * valid, sides[1] * valid
         case BinaryLogits():

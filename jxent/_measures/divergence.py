@@ -81,7 +81,7 @@ def kl_in_nats(p: Distribution, q: Model) -> Float[Array, "*batch"]:
     match p, q:
         case (Streamed(), _) | (_, Streamed()):
             return streamed.kl_divergence(p, q)
-        case Labels(smoothing=0), Logits() | BinaryLogits():
+        case Labels(), Logits() | BinaryLogits() if num.is_known(p.smoothing, 0):
             return cross_entropy_in_nats(p, q)
         case Logits(), Logits():
             return softmax_kl(p.data, q.data)

@@ -58,13 +58,14 @@ def surprise_from(
 
 
 def log_loss(y: Labels, q: Model) -> Float[Array, "*batch"]:
-    even = {"moment": MomentOf()} if y.smoothing else {}
+    hard = num.is_known(y.smoothing, 0)
+    even = {} if hard else {"moment": MomentOf()}
     found = sums_of(q, {"choice": ChoiceOf(), **even}, {"label": y.data})
     nats = surprise_from(found["choice"], y.data, q.num_classes)
-    if y.smoothing:
-        step = lead_from(found["choice"], found["moment"], q.num_classes)
-        nats = nats + y.smoothing / q.num_classes * step
-    return nats
+    if hard:
+        return nats
+    step = lead_from(found["choice"], found["moment"], q.num_classes)
+    return nats + y.share(nats.dtype) / q.num_classes * step
 
 
 def lead_from(choice, moment, weight) -> Float[Array, "*batch"]:
@@ -82,7 +83,7 @@ def cross_entropy(p: Distribution, q: Model) -> Float[Array, "*batch"]:
 
 
 def kl_divergence(p: Distribution, q: Model) -> Float[Array, "*batch"]:
-    if isinstance(p, Labels) and p.smoothing == 0:
+    if isinstance(p, Labels) and num.is_known(p.smoothing, 0):
         return cross_entropy(p, q)
     return _total(Bregman(), p, q)
 

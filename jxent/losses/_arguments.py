@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Num, Shaped
 from .. import checks
 from .._core import arithmetic as num
 from .._core.shapes import broadcast_shapes, integers
-from ._options import is_known, Where
+from ._options import Where
 
 Axis: TypeAlias = int | tuple[int, ...] | None
 FloatLike: TypeAlias = Float[ArrayLike, "..."]
@@ -100,7 +100,7 @@ def check_predictions(x: Array, truth: Array, name: str, caller: str) -> None:
 def at_temperature(
     z: Float[Array, "*batch k"], temperature: Any, caller: str
 ) -> Float[Array, "*batch k"]:
-    if is_known(temperature, 1):
+    if num.is_known(temperature, 1):
         return z
     z = num.at_least_float32(z)
     t = jnp.asarray(temperature, z.dtype)

@@ -16,7 +16,7 @@ from ._arguments import (
     ignored,
     spread,
 )
-from ._options import is_known, Weights, Where
+from ._options import Weights, Where
 
 
 def kept_events(
@@ -121,7 +121,7 @@ def events(
     checks.assert_binary_logits(x, name="logits", caller=caller)
     checks.assert_binary_probs(y, name="labels", caller=caller)
     y, s = jnp.where(is_event(y), y, jnp.nan), label_smoothing
-    if not is_known(s, 0):
+    if not num.is_known(s, 0):
         y = num.at_least_float32(y)
         s = jnp.asarray(s, y.dtype)
         y = (1 - s) * y + s / 2

@@ -20,7 +20,7 @@ from .._measures.cross_entropy import cross_entropy_in_nats
 from .._measures.divergence import js_in_nats, kl_in_nats
 from ._arguments import at_temperature, both, split_where
 from ._counts import Counts, kept_events
-from ._options import is_known, loss, Number, Option, R, Reduced, Where
+from ._options import loss, Number, Option, R, Reduced, Where
 from ._tokens import temper, without_hidden
 
 
@@ -132,11 +132,11 @@ def distillation_loss(
     )
     if divergence not in ("forward", "reverse", "js"):
         raise ValueError(f"{caller}: divergence is {divergence!r}, none of the three")
-    if divergence != "js" and not is_known(w, 0.5):
+    if divergence != "js" and not num.is_known(w, 0.5):
         raise ValueError(f'{caller}: teacher_weight is for divergence="js"')
-    if labels is None and not is_known(h, 0):
+    if labels is None and not num.is_known(h, 0):
         raise ValueError(f"{caller}: hard_weight is for labels, and there are none")
-    if labels is not None and is_known(h, 0):
+    if labels is not None and num.is_known(h, 0):
         raise ValueError(f"{caller}: labels need hard_weight > 0 (it is {h})")
     if ignore_index is not None and labels is None:
         raise ValueError(f"{caller}: ignore_index, but there are no labels")

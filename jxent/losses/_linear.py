@@ -14,7 +14,6 @@ from .._kernels.streamed import ChoiceOf, LeaderOf, MomentOf, SpreadOf
 from .._measures import streamed
 from ._options import (
     Extra,
-    is_known,
     LogLoss,
     loss,
     Number,
@@ -166,7 +165,7 @@ def _linear(
     if "leader" in found:
         leader = found["leader"].label
         extra |= {"argmax": leader, "correct": leader == y}
-    term = None if is_known(z_loss, 0) else term
+    term = None if num.is_known(z_loss, 0) else term
     result = counts.reduce(losses, reduction, of_class=of_class, term=term)
     if returns is None:
         return result
@@ -177,7 +176,7 @@ def _weighted_loss(found, y, q, s, class_weights):
     """The losses, and the class weights of the labels."""
     choice, k = found["choice"], q.num_classes
     losses = streamed.surprise_from(choice, y, k)
-    smooth = not is_known(s, 0)
+    smooth = not num.is_known(s, 0)
     s = jnp.asarray(s, losses.dtype)
     if class_weights is None:
         if smooth:
@@ -195,7 +194,7 @@ def _weighted_loss(found, y, q, s, class_weights):
 
 def _statistics(smoothing, class_weights, returns):
     statistics: dict[str, Any] = {"choice": ChoiceOf()}
-    if not is_known(smoothing, 0):
+    if not num.is_known(smoothing, 0):
         statistics["moment"] = MomentOf(class_weights is not None)
     if "entropy" in returns:
         statistics["spread"] = SpreadOf()

@@ -162,8 +162,3 @@ def _declared(f: Callable[..., Any]) -> dict[str, tuple[Option, Any]]:
         annotation, option = typing.get_args(hint)[:2]
         found[name] = option, annotation
     return found
-
-
-def is_known(option: Any, value: float) -> bool:
-    """Whether an option is known to be `value` while tracing."""
-    return isinstance(option, int | float) and option == value

@@ -28,7 +28,7 @@ from ._arguments import (
     TargetLike,
 )
 from ._counts import Counts
-from ._options import ClassWeights, is_known, Weights, Where
+from ._options import ClassWeights, Weights, Where
 
 
 class Rows(NamedTuple):
@@ -113,7 +113,7 @@ def rows_of(
     bad = None
     if weights is not None or (per_class is not None and hard):
         bad = jnp.any(~(z < jnp.inf), axis=-1) | jnp.all(z == -jnp.inf, axis=-1)
-        if per_class is not None and hard and is_known(label_smoothing, 0):
+        if per_class is not None and hard and num.is_known(label_smoothing, 0):
             # A class weight of 0 does not hide a label that is no class.
             no_weight = (mesh.pick_each(per_class, t) == 0) & (0 <= t) & (t < k)
             kept = both(kept, ~(no_weight & bad))
@@ -168,11 +168,11 @@ def expected(
     q, p, s, weights, classes, *_ = rows
     if isinstance(p, Probs):
         t = p.probs()
-        if not is_known(s, 0):
+        if not num.is_known(s, 0):
             t = (1 - _as(s, t)) * t + _as(s, t) * _uniform(rows, t.dtype)
         t = _weighted(t, weights)
         return cross_entropy_in_nats(Probs(t), q) if f is None else _mean_of(f, t, q)
-    if f is None and weights is None and classes is None and isinstance(s, int | float):
+    if f is None and weights is None and classes is None:
         return cross_entropy_in_nats(Labels(p.data, s), q)
     cost = cross_entropy_in_nats(p, q)
     loss = cost if f is None else f(cost)
@@ -180,7 +180,7 @@ def expected(
         w_y = mesh.pick_each(weights, p.data)
         valid = (0 <= p.data) & (p.data < q.num_classes)
         loss = num.weigh(jnp.where(valid, w_y, jnp.nan), loss)
-    if is_known(s, 0):
+    if num.is_known(s, 0):
         return loss
     # A smoothed label is a mixture, and so is its loss: no one-hot is ever made.
     s, t = _as(s, cost), _weighted(_uniform(rows, cost.dtype), weights)

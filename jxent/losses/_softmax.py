@@ -15,7 +15,6 @@ from .._measures.entropy import entropy_in_nats
 from ._arguments import as_where, axes_from_the_end, Axis, FloatLike, spread
 from ._options import (
     Extra,
-    is_known,
     LogLoss,
     loss,
     Number,
@@ -256,11 +255,11 @@ def _log_loss(rows: Rows, z_loss: Any, returns: Any, caller: str) -> Any:
         raise ValueError(f"{caller}: returns has {wrong}, and there are {known}")
     losses, term, extra = expected(rows), None, {}
     wants = lambda name: returns is not None and name in returns
-    if wants("log_normalizer") or wants("z_loss") or not is_known(z_loss, 0):
+    if wants("log_normalizer") or wants("z_loss") or not num.is_known(z_loss, 0):
         losses, log_total = num.widen(losses, log_normalizer(rows))
         term = jnp.asarray(z_loss, log_total.dtype) * log_total**2
         extra = {"log_normalizer": log_total, "z_loss": term}
-        term = None if is_known(z_loss, 0) else term
+        term = None if num.is_known(z_loss, 0) else term
     if wants("entropy"):
         extra["entropy"] = entropy_in_nats(rows.q)
     if wants("argmax") or wants("correct"):

@@ -12,7 +12,7 @@ from .._core import arithmetic as num, meshes as mesh
 from .._core.shapes import indices
 from .._distributions.projection import LinearLogits
 from ._counts import Counts, kept_events
-from ._options import is_known, Weights, Where
+from ._options import Weights, Where
 
 
 def tokens_of(
@@ -69,7 +69,7 @@ def without_hidden(q: LinearLogits, counts: Counts) -> LinearLogits:
 
 def temper(q: LinearLogits, temperature: Any) -> LinearLogits:
     """`q` with its logits divided by `temperature`, once more."""
-    if is_known(temperature, 1):
+    if num.is_known(temperature, 1):
         return q
     dtype = num.accumulator(q.data.dtype)
     t = jnp.asarray(temperature, dtype)

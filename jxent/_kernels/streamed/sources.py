@@ -64,14 +64,14 @@ class OneHot:
     """The probabilities of labels, of which some mass is spread over all classes."""
 
     label: Int[Array, "*batch"]
-    smoothing: float = dataclasses.field(metadata={"static": True})
+    smoothing: float | Float[Array, ""] = dataclasses.field(metadata={"number": True})
     num_classes: int = dataclasses.field(metadata={"static": True})
     axis_name: AxisName | None = dataclasses.field(metadata={"static": True})
     dtype: DTypeLike = dataclasses.field(metadata={"static": True})
 
     class_axis: ClassVar = {}
-    shared: ClassVar = ()
-    itemsize: ClassVar = 0  # of a cotangent, which it has not
+    shared: ClassVar = ("smoothing",)
+    itemsize: ClassVar = 0  # of a cotangent of a tile, which it does not keep
 
     @property
     def rank(self) -> int:
@@ -94,7 +94,11 @@ class OneHot:
         return p.astype(self.dtype)
 
     def pull(self, start, width, names):
-        return self.tile(start, width), lambda ct: {}
+        if not names:
+            return self.tile(start, width), lambda ct: {}
+        now = lambda s: dataclasses.replace(self, smoothing=s).tile(start, width)
+        p, back = jax.vjp(now, self.smoothing)
+        return p, lambda ct: {"smoothing": back(ct)[0]}
 
 
 @pytree
@@ -203,8 +207,10 @@ Source = Dense | OneHot | Linear
 def arrays_of(source: Source) -> dict[str, Array]:
     """The arrays that logits are made of, by name."""
     fields = dataclasses.fields(source)
-    values = {f.name: getattr(source, f.name) for f in fields if not f.metadata}
-    return {name: x for name, x in values.items() if x is not None}
+    fields = [f.name for f in fields if not f.metadata.get("static")]
+    values = {name: getattr(source, name) for name in fields}
+    known = lambda x: x is None or isinstance(x, int | float)
+    return {name: x for name, x in values.items() if not known(x)}
 
 
 def _take(x, start, width, axis):

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from ..._core import arithmetic as num
+from ..._core import arithmetic as num, meshes as mesh
 from ..._core.autodiff import FIXED, priced
 from . import log_sum as online
 from .log_sum import log_sum, log_sum_terms, LogSum
@@ -204,22 +204,30 @@ class Told(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class ToldOf(_WithRest):
-    """The logits of a few classes `rows["told"]`, and the sum over all others."""
+    """The logits of a few different classes `rows["told"]`, and the sum over all others."""
 
     def of_tile(self, tile, logits, rows):
-        told = self._told(tile, logits[0], rows)
-        z = jnp.where(jnp.any(told, axis=-2), -jnp.inf, logits[0])
-        known = jnp.sum(jnp.where(told, logits[0][..., None, :], 0), axis=-1)
-        return Told(known, log_sum(z, tile.classes(z)))
+        known, others = self._told(tile, logits[0], rows)
+        return Told(known, log_sum(others, tile.classes(others)))
 
     def terms(self, tile, logits, rows, total):
-        told = self._told(tile, logits[0], rows)
-        z = jnp.where(jnp.any(told, axis=-2), -jnp.inf, logits[0])
-        known = jnp.where(told, logits[0][..., None, :], 0)
-        return Told(known, log_sum_terms(total.rest, z, tile.classes(z)))
+        known, z = self._told(tile, logits[0], rows)
+        others = log_sum_terms(total.rest, z, tile.classes(z))
+        return Told(known[..., None], others)
 
     def _told(self, tile, z, rows):
-        return tile.classes(z)[..., None, :] == rows["told"][..., :, None]
+        # By index: a comparison with every class would be an array of rows × told × tile.
+        at = rows["told"] - tile.first
+        here = (0 <= at) & (at < z.shape[-1])
+        known = jnp.where(here, mesh.pick(z, jnp.where(here, at, 0)), 0)
+        return known, mesh.partitioned(_without, z, at, out=mesh.layout(z))
+
+
+def _without(z, at):
+    """`z`, and −∞ at these indices, if they are in range."""
+    at = jnp.where(at < 0, z.shape[-1], at)
+    put = lambda z, at: z.at[at].set(-jnp.inf, mode="drop")
+    return jnp.vectorize(put, signature="(k),(m)->(k)")(z, at)
 
 
 class Leader(NamedTuple):
