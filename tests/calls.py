@@ -103,6 +103,7 @@ class Call(NamedTuple):
     function: Callable[..., Any]
     arrays: dict[str, str]  # the kind of each argument, by the name in errors
     owner: Callable[..., Any]  # whose options it takes
+    looks: bool = True  # whether eager calls look at values; a scan's body does not
 
     @property
     def kinds(self) -> list[Kind]:
@@ -202,6 +203,7 @@ CALLS = {
         chunked,
         {"weight": "weight", "hidden": "hidden", "p": "tokens"},
         jxent.chunked,
+        looks=False,
     ),
     "softmax_cross_entropy": loss(
         "softmax_cross_entropy", logits="logits", labels="targets"
@@ -283,6 +285,7 @@ NO_CALL = {
 RANGES = {
     "alpha": "[0, 1]",
     "base": "(1, inf)",
+    "clip": "(0, inf)",
     "epsilon": "(-inf, inf)",
     "gamma": "[0, inf)",
     "hard_weight": "[0, 1]",

@@ -112,7 +112,7 @@ def test_takes_a_module_inside_of_nnx_jit_and_under_checked(hasty_compiler):
 
 def refusals(call):
     """The arguments with one of them bad, its name, and what is wrong with it."""
-    for i, (name, kind) in enumerate(call.arrays.items()):
+    for i, (name, kind) in enumerate(call.arrays.items() if call.looks else ()):
         for what, spoil in KINDS[kind].bad.items():
             args = call.args()
             args[i] = spoil(args[i])

@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, Num, Shaped
 
 from .. import checks
 from .._core import arithmetic as num
-from .._core.shapes import broadcast_shapes, integers
+from .._core.shapes import as_array, broadcast_shapes, integers, is_ignored, is_integer
 from ._options import Where
 
 Axis: TypeAlias = int | tuple[int, ...] | None
@@ -66,7 +66,7 @@ def split_where(
 
 
 def as_where(where: Bool[ArrayLike, "..."], caller: str) -> Bool[Array, "..."]:
-    where = jnp.asarray(where)
+    where = as_array(where, "where", caller)
     if where.dtype != bool:
         raise TypeError(
             f"{caller}: where is {where.dtype}, not bool. Weights are another option: "
@@ -120,8 +120,6 @@ def ignored(
             f"{caller}: ignore_index is {kind}, and must be a Python integer"
         )
     labels = integers(labels)
-    if jnp.issubdtype(labels.dtype, jnp.integer):
-        info = jnp.iinfo(labels.dtype)
-        if not info.min <= index <= info.max:
-            return jnp.zeros(labels.shape, bool)
-    return jnp.asarray(labels == index)
+    if not is_integer(labels.dtype):
+        return jnp.asarray(labels == index)
+    return is_ignored(labels, index)

@@ -7,7 +7,10 @@ from jaxtyping import Array, Bool, Float
 
 from .. import checks
 from .._core import arithmetic as num
+from .._core.domains import EventTargets, Outcomes
 from .._core.means import Mean, weigh
+from .._core.shapes import as_array, as_given, check_real, is_float, is_integer
+from .._core.verdicts import Claim, look
 from ._arguments import (
     as_where,
     both,
@@ -48,7 +51,7 @@ class Counts(NamedTuple):
         """`bad` rows have no loss: a weight of 0 removes them."""
         if weights is None:
             return cls(kept)
-        w = jnp.asarray(weights)
+        w = as_array(weights, "weights", caller)
         w = w if jnp.issubdtype(w.dtype, jnp.floating) else w.astype(jnp.float32)
         w = num.at_least_float32(spread(w, batch, "weights", caller))
         # A mask made of weights is nothing that a slope with respect to them could see:
@@ -107,19 +110,22 @@ def events(
     label_smoothing=0.0,
 ) -> tuple[Float[Array, "*batch"], Float[Array, "*batch"], Counts, Any]:
     """Logits and labels of events, without those that are removed."""
-    x, y = jnp.asarray(logits), jnp.asarray(labels)
+    x, y = as_array(logits, "logits", caller), as_given(labels, "labels", caller)
+    check_real(y, name="labels", caller=caller)
     check_predictions(x, y, "logits", caller)
     shapes = f"logits have shape {x.shape}, labels have shape {y.shape}"
     batch = common_batch(x.shape, y.shape, caller, shapes)
     kept = kept_events(labels, batch, where, ignore_index, caller)
-    if not jnp.issubdtype(y.dtype, jnp.floating):
-        y = y.astype(jnp.float32)
+    given, y = y, jnp.asarray(y, None if is_float(y.dtype) else jnp.float32)
     x, y = jnp.broadcast_to(x, batch), jnp.broadcast_to(y, batch)
     is_event = lambda y: (0 <= y) & (y <= 1)
     counts = Counts.of(kept, weights, batch, caller, jnp.isnan(x) | ~is_event(y))
     x, y = counts.only(x), counts.only(y)
     checks.assert_binary_logits(x, name="logits", caller=caller)
-    checks.assert_binary_probs(y, name="labels", caller=caller)
+    if counts.kept is None and is_integer(given.dtype):
+        look(given, Claim(Outcomes(), "labels", caller))
+    else:
+        look(y, Claim(EventTargets(), "labels", caller))
     y, s = jnp.where(is_event(y), y, jnp.nan), label_smoothing
     if not num.is_known(s, 0):
         y = num.at_least_float32(y)

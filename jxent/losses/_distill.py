@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 from .. import checks
 from .._core import arithmetic as num, meshes as mesh
 from .._core.domains import Different, SubLogSimplex
-from .._core.shapes import indices
+from .._core.shapes import as_array, as_given, indices
 from .._core.verdicts import Claim, look
 from .._distributions.discrete import Labels, Logits
 from .._distributions.projection import LinearLogits
@@ -200,7 +200,7 @@ def _admit(x: Any, name: str, caller: str) -> _Model:
     if isinstance(x, LinearLogits):
         x.check(name, caller)
         return x
-    x = jnp.asarray(x)
+    x = as_array(x, name, caller)
     checks.check_float(x, name=name, caller=caller)
     checks.check_class_axis(x, name=name, caller=caller)
     return Logits(x)
@@ -243,7 +243,7 @@ def _tempered(q: _Model, temperature: Any, caller: str) -> _Model:
 
 
 def _labels(labels: Any, batch: tuple[int, ...], caller: str) -> Int[Array, "*batch"]:
-    y = jnp.asarray(labels)
+    y = as_given(labels, "labels", caller)
     checks.check_labels_dtype(y, name="labels", caller=caller)
     if y.shape != batch:
         shapes = f"labels have shape {y.shape}, and rows {batch}"
@@ -260,7 +260,7 @@ def _classes_of(
     classes: Any, log_t: Array, k: int, counts: Counts, caller: str
 ) -> Int[Array, "*batch m"]:
     shape = log_t.shape
-    classes = jnp.asarray(classes)
+    classes = as_given(classes, "teacher_classes", caller)
     checks.check_labels_dtype(classes, name="teacher_classes", caller=caller)
     if classes.shape != shape:
         raise ValueError(

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from .. import checks
 from .._core import arithmetic as num, autodiff as ad
-from .._core.shapes import log_size
+from .._core.shapes import as_array, log_size
 from .._distributions.discrete import LogProbs, Probs
 from .._measures.cross_entropy import cross_entropy_in_nats
 from .._measures.divergence import kl_in_nats
@@ -195,7 +195,7 @@ def _pair(log_q, t, axis, where, of, *, caller, weights, reduction):
     """Both arguments as distributions, of rows that count."""
     logs = of is LogProbs
     name, nothing = ("log_targets", -jnp.inf) if logs else ("targets", 0.0)
-    log_q, t = jnp.asarray(log_q), jnp.asarray(t)
+    log_q, t = as_array(log_q, "log_predictions", caller), as_array(t, name, caller)
     checks.check_float(log_q, name="log_predictions", caller=caller)
     checks.check_float(t, name=name, caller=caller)
     log_q, t = num.widen(log_q, t)

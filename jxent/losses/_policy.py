@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, Int
 
 from .. import checks
 from .._core import arithmetic as num
+from .._core.shapes import as_array
 from .._distributions.projection import LinearLogits
 from .._kernels.streamed import ChoiceOf, SpreadOf
 from .._measures import streamed
@@ -99,7 +100,14 @@ def log_prob_and_entropy(
         both = log_prob, found["spread"].entropy
     else:
         rows = rows_of(
-            logits, actions, -1, where, caller=caller, kinds="hard", **options
+            logits,
+            actions,
+            -1,
+            where,
+            caller=caller,
+            kinds="hard",
+            names=("logits", "actions"),
+            **options,
         )
         both, counts = (-expected(rows), entropy_in_nats(rows.q)), rows.counts
     return Policy(*(counts.reduce(x, given["reduction"]) for x in both))
@@ -175,7 +183,8 @@ def kl_from_samples(
     if log_b is not None and estimator == "k2":
         raise ValueError(f"{caller}: k2 has no use for log_b; take k1 or k3")
     names = ("log_p", "log_q", "log_b")
-    logs = [jnp.asarray(x) for x in (log_p, log_q, log_b) if x is not None]
+    given = (log_p, log_q) if log_b is None else (log_p, log_q, log_b)
+    logs = [as_array(x, name, caller) for x, name in zip(given, names, strict=False)]
     for x, name in zip(logs, names, strict=False):
         checks.check_float(x, name=name, caller=caller)
         if x.shape != logs[0].shape:

@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from .. import checks
 from .._core import arithmetic as num, meshes as mesh
-from .._core.shapes import indices
+from .._core.shapes import as_array, as_given, indices
 from .._distributions.discrete import Labels, Logits, Probs
 from .._kernels import softmax as sm
 from .._measures.cross_entropy import cross_entropy_in_nats
@@ -63,6 +63,7 @@ def rows_of(
     *,
     caller: str,
     kinds: Literal["soft", "hard", "both"],
+    names: tuple[str, str] = ("logits", "labels"),
     weights: Weights = None,
     reduction: Any = None,
     label_smoothing: Any = 0.0,
@@ -71,28 +72,29 @@ def rows_of(
     temperature: Any = 1.0,
 ) -> Rows:
     """Admits the arguments of a softmax loss. Integer labels are class indices."""
-    z, t = jnp.asarray(logits), jnp.asarray(labels)
-    check_predictions(z, t, "logits", caller)
-    hard = _is_hard(t, kinds, caller)
+    of_logits, of_labels = names
+    z, t = as_array(logits, of_logits, caller), as_given(labels, of_labels, caller)
+    check_predictions(z, t, of_logits, caller)
+    hard, given = _is_hard(t, kinds, of_labels, caller), t
     if ignore_index is not None and not hard:
         raise ValueError(f"{caller}: ignore_index is for integer labels")
     ignore = ignored(labels, ignore_index, caller)
 
-    shapes = f"logits have shape {z.shape}, labels have shape {t.shape}"
+    shapes = f"{of_logits} have shape {z.shape}, {of_labels} have shape {t.shape}"
     axes = axes_from_the_end(axis, z.ndim, caller)
     classes, kept = split_where(where, z.shape, axes, caller)
     z = classes_last(z, axes)
-    checks.check_class_axis(z, name="logits", caller=caller)
+    checks.check_class_axis(z, name=of_logits, caller=caller)
     k = z.shape[-1]
     if hard:
-        t, of_row = indices(labels), ()
+        t, of_row = indices(t), ()
         if t.ndim != z.ndim - 1:
             raise ValueError(
                 f"{caller}: {shapes}. There is one class index for each of the rows "
                 f"{z.shape[:-1]}; one-hot labels are floating point or bool"
             )
     else:
-        t, of_row = t.astype(jnp.float32) if t.dtype == bool else t, (k,)
+        t, of_row = jnp.asarray(t, jnp.float32 if t.dtype == bool else None), (k,)
         t = classes_last(t, axes) if t.ndim >= -min(axes) else t[..., None][..., :0]
         if t.shape[-1] != k:
             raise ValueError(f"{caller}: the class axes differ: {shapes}")
@@ -124,26 +126,28 @@ def rows_of(
         z = jnp.where(kept[..., None], z, 0)
         t = jnp.where(kept if hard else kept[..., None], t, 0)
 
-    checks.assert_logits(z, name="logits", caller=caller)
+    checks.assert_logits(z, name=of_logits, caller=caller)
     if hard:
-        checks.assert_labels(t, k, name="labels", caller=caller)
+        as_they_are = kept is None and given.shape == t.shape
+        told = given if as_they_are else t  # of 64 bits, they are told by their value
+        checks.assert_labels(told, k, name=of_labels, caller=caller)
     q = Logits(at_temperature(z, temperature, caller))
     p = Labels(t) if hard else Probs(t)
     return Rows(q, p, label_smoothing, per_class, classes, counts, reduction)
 
 
-def _is_hard(labels: Array, kinds: str, caller: str) -> bool:
+def _is_hard(labels: Any, kinds: str, name: str, caller: str) -> bool:
     hard = jnp.issubdtype(labels.dtype, jnp.integer)
     if hard and kinds == "soft":
         raise TypeError(
-            f"{caller}: labels is {labels.dtype}, not floating point. For class indices "
+            f"{caller}: {name} is {labels.dtype}, not floating point. For class indices "
             "there is softmax_cross_entropy_with_integer_labels; if they are one-hot, "
             "pass labels.astype(float)"
         )
     if not hard and kinds == "hard":
-        checks.check_labels_dtype(labels, name="labels", caller=caller)
+        checks.check_labels_dtype(labels, name=name, caller=caller)
     if not hard and labels.dtype != bool:  # as one-hot `y[:, None] == classes` is
-        checks.check_float(labels, name="labels", caller=caller)
+        checks.check_float(labels, name=name, caller=caller)
     return hard
 
 
@@ -152,7 +156,7 @@ def _class_weights(
 ) -> Float[Array, " k"] | None:
     if weights is None:
         return None
-    weights = jnp.asarray(weights)
+    weights = as_array(weights, "class_weights", caller)
     if weights.shape != z.shape[-1:]:
         raise ValueError(
             f"{caller}: class_weights has shape {weights.shape}, and there are "

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Int
 from .. import checks
 from .._core import arithmetic as num
 from .._core.domains import SHARE
+from .._core.shapes import as_array
 from .._core.verdicts import demand
 from .._measures.entropy import entropy_in_nats
 from ._arguments import as_where, axes_from_the_end, Axis, FloatLike, spread
@@ -308,7 +309,7 @@ def smooth_labels(
       Müller, Kornblith and Hinton, "When Does Label Smoothing Help?", NeurIPS 2019.
     """
     caller = "smooth_labels"
-    t = jnp.asarray(labels)
+    t = as_array(labels, "labels", caller)
     checks.check_float(t, name="labels", caller=caller)
     alpha = demand(alpha, SHARE, "alpha", caller)
     t, axes = num.at_least_float32(t), axes_from_the_end(axis, t.ndim, caller)

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Int
 from .. import checks
 from .._core import arithmetic as num, meshes as mesh
 from .._core.domains import Outcomes
+from .._core.shapes import as_array
 from .._core.verdicts import Claim, look
 from .._kernels import softmax as sm
 from ._arguments import common_batch, FloatLike, TargetLike
@@ -58,8 +59,9 @@ def make_fenchel_young_loss(
     def fenchel_young_loss(
         scores, targets, *args, weights=None, reduction=None, **kwargs
     ):
-        x, t = jnp.asarray(scores), jnp.asarray(targets)
-        caller = "fenchel_young_loss"
+        caller = "make_fenchel_young_loss"
+        x = as_array(scores, "scores", caller)
+        t = as_array(targets, "targets", caller)
         checks.check_float(x, name="scores", caller=caller)
         checks.check_float(t, name="targets", caller=caller)
         checks.check_class_axis(x, name="scores", caller=caller)
@@ -251,13 +253,14 @@ def _sparse_plus_jvp(primals, tangents):
 
 
 def _scores(scores, caller):
-    x = jnp.asarray(scores)
+    x = as_array(scores, "scores", caller)
     checks.assert_logits(x, name="scores", caller=caller)
     return num.at_least_float32(x)
 
 
 def _entmax_loss(scores, labels, alpha, *, where, **options):
-    rows = rows_of(scores, labels, -1, where, kinds="hard", **options)
+    names = "scores", "labels"
+    rows = rows_of(scores, labels, -1, where, kinds="hard", names=names, **options)
     x = num.at_least_float32(rows.q.data)
     return rows.finish(_fenchel_young(x, rows.p.data, alpha))
 

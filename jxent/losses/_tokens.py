@@ -9,7 +9,7 @@ from jaxtyping import Array, Int
 
 from .. import checks
 from .._core import arithmetic as num, meshes as mesh
-from .._core.shapes import indices
+from .._core.shapes import indices, integers
 from .._distributions.projection import LinearLogits
 from ._counts import Counts, kept_events
 from ._options import Weights, Where
@@ -27,7 +27,8 @@ def tokens_of(
 ) -> tuple[LinearLogits, Int[Array, "*batch"], Counts]:
     """Checks the tokens of a loss; those that are removed get innocent ones in place."""
     q.check("logits", caller)
-    checks.check_labels_dtype(jnp.asarray(labels), name=name, caller=caller)
+    labels = integers(labels, name, caller)
+    checks.check_labels_dtype(labels, name=name, caller=caller)
     y, batch, k = indices(labels), q.batch, q.num_classes
     if y.shape != batch:
         shapes = f"hidden has shape {q.data.shape}, {name} has shape {y.shape}"
@@ -42,7 +43,8 @@ def tokens_of(
         bad |= (y < 0) | (y >= k)
     counts = Counts.of(kept, weights, batch, caller, bad)
     q, y = without_hidden(q, counts), counts.only(y)
-    checks.assert_labels(y, k, name=name, caller=caller)
+    told = labels if counts.kept is None else y  # of 64 bits, they are told by value
+    checks.assert_labels(told, k, name=name, caller=caller)
     return q, y, counts
 
 
