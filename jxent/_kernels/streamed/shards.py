@@ -53,7 +53,7 @@ def split_of(
     weights = [source for source in sources if isinstance(source, Linear)]
     if mesh.empty or not (weights or axis_name):
         return None
-    rank = max(source.rank for source in sources)
+    rank = max(len(source.batch) for source in sources)
     tokens = [layout(x).spec[:rank] for x in _by_token(sources, rows)]
     batch = tuple(map(_names, next(filter(any, tokens), (None,) * rank)))
     if axis_name is None:
