@@ -86,14 +86,19 @@ PEERS: dict[str, Callable[[], Callable[..., Any]]] = {
 }
 
 
-def compiled(size: Size, loss: Callable[..., Any]) -> Any:
-    """The mean loss and its gradients by hidden and weight, compiled."""
+def outlines(size: Size) -> tuple[jax.ShapeDtypeStruct, ...]:
+    """Hidden states, a weight with one row for each class, and labels."""
     dtype = jnp.dtype(size.dtype)
-    arguments = (
+    return (
         jax.ShapeDtypeStruct((size.tokens, size.width), dtype),
         jax.ShapeDtypeStruct((size.classes, size.width), dtype),
         jax.ShapeDtypeStruct((size.tokens,), jnp.int32),
     )
+
+
+def compiled(size: Size, loss: Callable[..., Any]) -> Any:
+    """The mean loss and its gradients by hidden and weight, compiled."""
+    arguments = outlines(size)
     program = jax.value_and_grad(loss, (0, 1))
     if size.platform == "CPU":
         return jax.jit(program).lower(*arguments).compile()

@@ -17,6 +17,7 @@ _core.arithmetic
 _core.autodiff _core.means _core.pairs
 checks
 _kernels.softmax _kernels.terms _kernels.events
+_kernels.streamed.layouts _kernels.streamed.blocks
 _kernels.tilt _kernels.entropy _kernels.label_loss
 _kernels.kl _kernels.soft_loss
 _kernels.quadrature _kernels.tables _kernels.powers _kernels.distances _kernels.overlap

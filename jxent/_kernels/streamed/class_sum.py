@@ -7,6 +7,7 @@ to every cotangent: no array of tokens × vocabulary, forward or backward.
 """
 
 import functools
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple, Protocol, TypeVar
@@ -17,10 +18,11 @@ from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Int
 
 from ..._core.meshes import AxisName, is_manual
+from .blocks import at_block, cut, over_blocks
 from .linear_map import linear_map, mapped_together
 from .shards import over_shards, split_of
 from .sources import add_up, arrays_of, like, Source
-from .tiles import fold, width_backward, width_forward
+from .tiles import fold, num_blocks, width_backward, width_forward, width_in_blocks
 
 _S = TypeVar("_S")
 Rows = dict[str, Array]
@@ -204,14 +206,15 @@ class _Slope(NamedTuple):
         # Else XLA makes one product of the first tiles, forward and backward, and keeps it.
         # Each array by itself, for each has its own type.
         fixed = jax.tree.map(jax.lax.optimization_barrier, fixed)
-        tiles = _Tiles.backward(fixed[0], self.axis_name, self.block)
+        blocks = self._num_blocks(fixed[0])
+        tiles = _Tiles.backward(fixed[0], self.axis_name, self.block, blocks)
 
         @functools.partial(jax.checkpoint, static_argnums=1, prevent_cse=False)
         def of_tile(start, width, fixed, cts):
             sources, rows, total = fixed
             logits, pulls = zip(
                 *(
-                    source.pull(start, width, names)
+                    source.pull(start, width, names, partial=blocks > 1)
                     for source, names in zip(sources, self.names[0], strict=True)
                 ),
                 strict=True,
@@ -238,9 +241,59 @@ class _Slope(NamedTuple):
                 jnp.add, sofar[1], ct_rows
             ) if sofar else ct_rows
 
+        now = self._now(*fixed[:2])
+        if blocks > 1:
+            return jax.tree.map(
+                like, self._in_blocks(of_tile, tiles, blocks, fixed, cts), now
+            )
         first = lambda start, width: step(None, start, width)
-        found = fold(first, step, tiles.size, tiles.width)
-        return jax.tree.map(like, found, self._now(*fixed[:2]))
+        return jax.tree.map(like, fold(first, step, tiles.size, tiles.width), now)
+
+    def _num_blocks(self, sources):
+        """Of the tokens. One if what moves has tokens and classes, both."""
+        pairs = zip(sources, self.names[0], strict=True)
+        whole = any(
+            name in source.class_axis and name not in source.shared
+            for source, names in pairs
+            for name in names
+        )
+        linear = any(source.itemsize for source in sources if source.shared)
+        return 1 if self.block or whole or not linear else num_blocks(_rows(sources))
+
+    def _in_blocks(self, of_tile, tiles, blocks, fixed, cts):
+        """The transpose, of which each tile goes through the tokens block by block."""
+        sources, batch = fixed[0], max((s.batch for s in fixed[0]), key=len)
+        rank = len(batch)
+        flags = _shared(fixed, self._now(*fixed[:2]))[0]
+        own = lambda x, same: x if same else cut(x, rank, blocks)
+        fixed = jax.tree.map(own, fixed, flags)
+        cts = jax.tree.map(lambda x: cut(x, rank, blocks), cts)
+
+        def step(sofar, start, width):
+            (by_row, totals) = sofar or (None, [None] * len(sources))
+
+            def of_block(i):
+                each = jax.tree.map(lambda x: False, cts)
+                now = at_block(fixed, flags, i), at_block(cts, each, i)
+                found, ct_rows = of_tile(start, width, *now)
+                pairs = list(zip(sources, found, strict=True))
+                of = lambda shared: tuple(
+                    {k: v for k, v in f.items() if (k in s.shared) == shared}
+                    for s, f in pairs
+                )
+                return (of(False), ct_rows), of(True)
+
+            by_row, found = over_blocks(of_block, by_row, blocks)
+            parts = zip(sources, totals, found, strict=True)
+            return by_row, tuple(
+                add_up(s, sofar, new, start) for s, sofar, new in parts
+            )
+
+        first = lambda start, width: step(None, start, width)
+        (of_rows, ct_rows), totals = fold(first, step, tiles.size, tiles.width)
+        whole = lambda x: x.reshape(*batch, *x.shape[2:])
+        of_rows, ct_rows = jax.tree.map(whole, (of_rows, ct_rows))
+        return tuple(a | b for a, b in zip(of_rows, totals, strict=True)), ct_rows
 
     def _now(self, sources, rows):
         """The values of what moves."""
@@ -267,9 +320,13 @@ class _Tiles(NamedTuple):
         return cls._of(sources, axis_name, block or width_forward(_rows(sources)))
 
     @classmethod
-    def backward(cls, sources, axis_name, block):
+    def backward(cls, sources, axis_name, block, blocks=1):
         itemsize = max(source.itemsize for source in sources)
-        width = block or width_backward(_rows(sources), itemsize)
+        if blocks > 1:
+            features = max(s.features for s in sources)
+            width = width_in_blocks(_rows(sources) // blocks, itemsize, features)
+        else:
+            width = block or width_backward(_rows(sources), itemsize)
         return cls._of(sources, axis_name, width)
 
     @classmethod
@@ -285,4 +342,4 @@ class _Tiles(NamedTuple):
 
 
 def _rows(sources):
-    return max(source.num_rows for source in sources)
+    return max(math.prod(source.batch) for source in sources)

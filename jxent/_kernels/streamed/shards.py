@@ -53,7 +53,7 @@ def split_of(
     weights = [source for source in sources if isinstance(source, Linear)]
     if mesh.empty or not (weights or axis_name):
         return None
-    rank = max(source.rank for source in sources)
+    rank = max(len(source.batch) for source in sources)
     tokens = [layout(x).spec[:rank] for x in _by_token(sources, rows)]
     batch = tuple(map(_names, next(filter(any, tokens), (None,) * rank)))
     if axis_name is None:
@@ -168,7 +168,9 @@ def _specs(source: Source, split: Split) -> Any:
             spec = _spec(vocab) if source.shared else _spec(*batch, vocab)
             return dataclasses.replace(source, x=spec)
         case OneHot():
-            return dataclasses.replace(source, label=_spec(*batch))
+            same = lambda s: s if isinstance(s, int | float) else P()
+            smoothing = same(source.smoothing)
+            return dataclasses.replace(source, label=_spec(*batch), smoothing=smoothing)
     kept = []
     for i, axis in enumerate(layout(source.weight).spec):
         first = split.vocab if i == source.vocab_axis else ()

@@ -1,7 +1,6 @@
 """Where a tile of logits comes from, and where its cotangent goes."""
 
 import dataclasses
-import math
 from typing import ClassVar
 
 import jax
@@ -11,6 +10,7 @@ from jaxtyping import Array, DTypeLike, Float, Int
 from ..._core import arithmetic as num
 from ..._core.meshes import AxisName
 from ..._core.pytrees import pytree
+from .layouts import row_major
 
 
 @pytree
@@ -27,14 +27,11 @@ class Dense:
     def num_classes(self) -> int:
         return self.x.shape[-1]
 
-    @property
-    def rank(self) -> int:
-        """How many batch axes there are."""
-        return self.x.ndim - 1
+    features: ClassVar = 0  # that a logit is the product of
 
     @property
-    def num_rows(self) -> int:
-        return math.prod(self.x.shape[:-1])
+    def batch(self) -> tuple[int, ...]:
+        return self.x.shape[:-1]
 
     @property
     def itemsize(self) -> int:
@@ -44,9 +41,12 @@ class Dense:
     def tile(self, start, width) -> Float[Array, "*batch w"]:
         return num.at_least_float32(_take(self.x, start, width, -1))
 
-    def pull(self, start, width, names):
-        """A tile, and what turns its cotangent into those of the parts that made it."""
-        del names
+    def pull(self, start, width, names, partial=False):
+        """A tile, and what turns its cotangent into those of the parts that made it.
+
+        `partial` if these are not all rows, so that sums over rows go on being added up.
+        """
+        del names, partial
         return self.tile(start, width), lambda ct: {"x": ct}
 
 
@@ -72,14 +72,11 @@ class OneHot:
     class_axis: ClassVar = {}
     shared: ClassVar = ("smoothing",)
     itemsize: ClassVar = 0  # of a cotangent of a tile, which it does not keep
+    features: ClassVar = 0
 
     @property
-    def rank(self) -> int:
-        return self.label.ndim
-
-    @property
-    def num_rows(self) -> int:
-        return math.prod(self.label.shape)
+    def batch(self) -> tuple[int, ...]:
+        return self.label.shape
 
     def tile(self, start, width) -> Float[Array, "*batch w"]:
         k, first, s = self.num_classes, start, self.smoothing
@@ -93,7 +90,7 @@ class OneHot:
         p = jnp.where(hot, 1 - s + s / k, s / k) * valid[..., None]
         return p.astype(self.dtype)
 
-    def pull(self, start, width, names):
+    def pull(self, start, width, names, partial=False):
         if not names:
             return self.tile(start, width), lambda ct: {}
         now = lambda s: dataclasses.replace(self, smoothing=s).tile(start, width)
@@ -134,12 +131,12 @@ class Linear:
         return "weight", "bias", "softcap", *(["temperature"] if one else [])
 
     @property
-    def rank(self) -> int:
-        return self.hidden.ndim - 1
+    def batch(self) -> tuple[int, ...]:
+        return self.hidden.shape[:-1]
 
     @property
-    def num_rows(self) -> int:
-        return math.prod(self.hidden.shape[:-1])
+    def features(self) -> int:
+        return self.hidden.shape[-1]
 
     @property
     def itemsize(self) -> int:
@@ -164,8 +161,7 @@ class Linear:
         b = None if self.bias is None else _take(self.bias, start, width, 0)
         return _dot(self.hidden, w, [-1], [1 - self.vocab_axis]), w, b
 
-    def pull(self, start, width, names):
-        """A tile, and what turns its cotangent into those of the parts that made it."""
+    def pull(self, start, width, names, partial=False):
         u, w, b = self._product(start, width)
         z, back = jax.vjp(_finish, u, b, self.temperature, self.softcap)
 
@@ -181,7 +177,9 @@ class Linear:
             if "weight" in names:
                 rows, hidden = list(range(du.ndim - 1)), self.hidden.astype(dtype)
                 pair = (du, hidden) if self.vocab_axis == 0 else (hidden, du)
-                found["weight"] = _dot(*pair, rows, rows, self.weight.dtype)
+                of = self.weight.dtype
+                of = num.accumulator(of) if partial else of
+                found["weight"] = _dot(*pair, rows, rows, of)
             return found
 
         return z, pieces
@@ -247,6 +245,7 @@ def add_up(
                 whole = jax.lax.empty(array.shape, array.dtype, out_sharding=to)
                 whole = whole if total is None else total[name]
                 piece = jax.lax.dynamic_update_slice_in_dim(whole, piece, start, axis)
+                piece = row_major(piece) if piece.ndim > 1 else piece
             result[name] = piece
     return result
 

@@ -23,6 +23,24 @@ def width_backward(num_rows: int, itemsize: int) -> int:
     return _width(20 << 20, itemsize * num_rows, 1536)
 
 
+def num_blocks(num_rows: int) -> int:
+    """In how many blocks a backward tile goes through the tokens: of 2048, or fewer."""
+    if not isinstance(num_rows, int) or num_rows < 16384:
+        return 1
+    least = -(-num_rows // 2048)
+    # No padding: if tokens do not divide, they stay in one block.
+    return next((k for k in range(least, 2 * least) if num_rows % k == 0), 1)
+
+
+def width_in_blocks(num_rows: int, itemsize: int, features: int) -> int:
+    """For tiles that go through blocks of `num_rows` tokens: 16 MiB of cotangents each.
+
+    And at most 64 MiB of the weight's gradient, in float32.
+    """
+    most = min(4096, (64 << 20) // (4 * max(features, 1)))
+    return _width(16 << 20, itemsize * num_rows, max(most // 256 * 256, 512))
+
+
 def _width(budget: int, per_class: int, most: int) -> int:
     if not isinstance(per_class, int):  # an export has a symbol for the rows
         return 512
