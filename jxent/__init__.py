@@ -5,11 +5,28 @@ from ._core.means import Mean
 from ._distributions.base import Density, Distribution
 from ._distributions.binary import BinaryLogits, BinaryProbs
 from ._distributions.discrete import Labels, Logits, LogProbs, Probs
+from ._distributions.joint import from_counts, Joint
 from ._distributions.projection import LinearLogits
+from ._measures.alpha import alpha_divergence, chi2_divergence, squared_hellinger
 from ._measures.cross_entropy import cross_entropy
+from ._measures.distances import jeffreys_divergence, total_variation
 from ._measures.divergence import js_divergence, kl_divergence
 from ._measures.entropy import entropy, perplexity
+from ._measures.joint_entropy import conditional_entropy, joint_entropy
+from ._measures.mutual_information import (
+    mutual_information,
+    pointwise_mutual_information,
+)
+from ._measures.renyi import bhattacharyya_distance, renyi_divergence
+from ._measures.renyi_entropy import renyi_entropy, tsallis_entropy
+from ._measures.several import (
+    interaction_information,
+    total_correlation,
+    variation_of_information,
+)
+from ._transforms.bregman import bregman_divergence, f_divergence
 from ._transforms.chunked import chunked
+from ._transforms.fisher import fisher_vp, gauss_newton_vp
 from .checks import checked
 
 __version__ = "0.1.0"
@@ -19,21 +36,43 @@ __all__ = [
     "BinaryProbs",
     "Density",
     "Distribution",
+    "Joint",
     "Labels",
     "LinearLogits",
     "LogProbs",
     "Logits",
     "Mean",
     "Probs",
+    "alpha_divergence",
+    "bhattacharyya_distance",
+    "bregman_divergence",
     "checked",
     "checks",
+    "chi2_divergence",
     "chunked",
+    "conditional_entropy",
     "cross_entropy",
     "entropy",
+    "f_divergence",
+    "fisher_vp",
+    "from_counts",
+    "gauss_newton_vp",
+    "interaction_information",
+    "jeffreys_divergence",
+    "joint_entropy",
     "js_divergence",
     "kl_divergence",
     "losses",
+    "mutual_information",
     "perplexity",
+    "pointwise_mutual_information",
+    "renyi_divergence",
+    "renyi_entropy",
+    "squared_hellinger",
+    "total_correlation",
+    "total_variation",
+    "tsallis_entropy",
+    "variation_of_information",
 ]
 
 

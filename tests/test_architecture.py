@@ -14,31 +14,39 @@ ROOMS = """
 _core.pytrees _core.shapes _core.modes _core.domains _core.meshes
 _core.verdicts
 _core.arithmetic
+_core.pairs
 _core.autodiff _core.means
 checks
 _kernels.softmax _kernels.terms _kernels.events
 _kernels.tilt _kernels.entropy _kernels.label_loss
 _kernels.kl _kernels.soft_loss
+_kernels.quadrature _kernels.tables _kernels.powers _kernels.distances _kernels.overlap
+_kernels.escort
 _kernels.streamed.log_sum _kernels.streamed.linear_map _kernels.streamed.sources
 _kernels.streamed.tiles _kernels.streamed.shards _kernels.streamed.statistics
 _kernels.streamed.alignment _kernels.streamed.class_sum
-_kernels.streamed.pairs
+_kernels.streamed.pairs _kernels.streamed.orders _kernels.streamed.contrast
 _kernels.streamed
 _distributions.base
 _distributions.binary _distributions.projection
 _distributions.discrete
+_distributions.joint
 _distributions.admit
 _measures.streamed
 _measures.pairs _measures.entropy _measures.cross_entropy
-_measures.divergence
-_transforms.chunked
+_measures.divergence _measures.orders
+_measures.alpha _measures.distances _measures.renyi _measures.renyi_entropy
+_measures.tables
+_measures.joint_entropy _measures.mutual_information
+_measures.several
+_transforms.chunked _transforms.bregman _transforms.fisher
 losses._options
 losses._arguments
 losses._counts
 losses._rows losses._tokens
 losses._softmax losses._surprise losses._kl losses._sparse losses._linear losses._policy
 losses._distill
-losses._sigmoid
+losses._sigmoid losses._contrastive
 losses
 __init__
 _demo.text

@@ -74,17 +74,17 @@ def expm1_minus(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """`ψ(x) = eˣ − 1 − x` for |x| <= 1, without the cancellation; never negative."""
     # ψ(x) = x² (1/2! + x/3! + x²/4! + …)
     terms = 11 if x.dtype == jnp.float32 else 18
-    return x * x * _polynomial(x, [1 / math.factorial(k + 2) for k in range(terms)])
+    return x * x * polynomial(x, [1 / math.factorial(k + 2) for k in range(terms)])
 
 
 def atanh_tail(s: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """`(atanh(s) − s) / s³` for |s| <= 1/3."""
     # atanh(s) = s + s³ (1/3 + s²/5 + s⁴/7 + …)
     terms = 8 if s.dtype == jnp.float32 else 17
-    return _polynomial(s * s, [1 / (2 * k + 3) for k in range(terms)])
+    return polynomial(s * s, [1 / (2 * k + 3) for k in range(terms)])
 
 
-def _polynomial(
+def polynomial(
     x: Float[Array, "*shape"], coefficients: list[float]
 ) -> Float[Array, "*shape"]:
     total = jnp.full_like(x, coefficients[-1])
