@@ -11,7 +11,7 @@ from .._core import arithmetic as num
 from .._distributions.admit import admit_pair, DensityLike, DistributionLike
 from .._distributions.base import Distribution, Model
 from .._kernels.powers import alpha_term
-from .orders import as_order
+from .orders import as_order, FINITE
 from .pairs import total
 
 
@@ -61,7 +61,7 @@ def alpha_divergence(
     """
     p, q = admit_pair(p, q, caller="alpha_divergence")
     dtype, caller = num.accumulator(q.data.dtype), "alpha_divergence"
-    a = as_order(alpha, q.batch, dtype, name="alpha", caller=caller)
+    a = as_order(alpha, q.batch, dtype, FINITE, name="alpha", caller=caller)
     return alpha_in_nats(p, q, a)
 
 

@@ -8,7 +8,8 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from .._core import arithmetic as num
-from .._distributions.admit import admit_pair, DistributionLike
+from .._core.domains import NOT_NEGATIVE
+from .._distributions.admit import admit_pair, DensityLike, DistributionLike
 from .._distributions.base import Distribution, Model, Streamed
 from .._kernels.escort import column
 from .._kernels.overlap import mixed, ratios
@@ -22,7 +23,7 @@ from .orders import as_order, is_infinite
 
 def renyi_divergence(
     p: DistributionLike,
-    q: ModelLike,
+    q: DensityLike,
     *,
     order: ArrayLike,
     base: float | None = None,
@@ -78,12 +79,13 @@ def renyi_divergence(
     if is_infinite(order):
         return num.in_base(_largest_ratio(p, q), base, "renyi_divergence")
     dtype, caller = num.accumulator(q.data.dtype), "renyi_divergence"
-    a = as_order(order, q.batch, dtype, name="order", caller=caller, least=0)
-    return num.in_base(_renyi(p, q, a), base, caller)
+    a = as_order(order, q.batch, dtype, NOT_NEGATIVE, name="order", caller=caller)
+    nats = _renyi(p, q, a) * jnp.where(a >= 0, 1, jnp.nan).astype(dtype)
+    return num.in_base(nats, base, caller)
 
 
 def bhattacharyya_distance(
-    p: DistributionLike, q: ModelLike, *, base: float | None = None
+    p: DistributionLike, q: DensityLike, *, base: float | None = None
 ) -> Float[Array, "*batch"]:
     """Bhattacharyya distance, in nats.
 

@@ -8,6 +8,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from .._core import arithmetic as num
+from .._core.domains import NOT_NEGATIVE
 from .._distributions.admit import admit_density, DensityLike
 from .._distributions.base import Model, Streamed
 from .._distributions.binary import BinaryLogits, BinaryProbs
@@ -118,7 +119,9 @@ def tsallis_entropy(p: DensityLike, *, order: ArrayLike) -> Float[Array, "*batch
 
 def _order(p, order, caller):
     dtype = num.accumulator(p.data.dtype)
-    return as_order(order, p.batch, dtype, name="order", caller=caller, least=0)
+    name, within = "order", NOT_NEGATIVE
+    order = as_order(order, p.batch, dtype, within, name=name, caller=caller)
+    return jnp.where(order >= 0, order, jnp.nan)
 
 
 @functools.partial(jax.jit, inline=True)
