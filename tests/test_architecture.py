@@ -14,7 +14,8 @@ ROOMS = """
 _core.pytrees _core.shapes _core.modes _core.domains _core.meshes
 _core.verdicts
 _core.arithmetic
-_core.autodiff _core.means _core.pairs
+_core.pairs
+_core.autodiff _core.means
 checks
 _kernels.softmax _kernels.terms _kernels.events
 _kernels.streamed.layouts _kernels.streamed.blocks
@@ -24,9 +25,8 @@ _kernels.quadrature _kernels.tables _kernels.powers _kernels.distances _kernels.
 _kernels.escort
 _kernels.streamed.log_sum _kernels.streamed.linear_map _kernels.streamed.sources
 _kernels.streamed.tiles _kernels.streamed.shards _kernels.streamed.statistics
-_kernels.streamed.alignment _kernels.streamed.class_sum _kernels.streamed.contrast
-_kernels.streamed.pairs
-_kernels.streamed.orders
+_kernels.streamed.alignment _kernels.streamed.class_sum
+_kernels.streamed.pairs _kernels.streamed.orders _kernels.streamed.contrast
 _kernels.streamed
 _distributions.base
 _distributions.binary _distributions.projection
@@ -46,8 +46,8 @@ losses._arguments
 losses._counts
 losses._rows losses._tokens
 losses._softmax losses._surprise losses._kl losses._sparse losses._linear losses._policy
-losses._distill losses._contrastive
-losses._sigmoid
+losses._distill
+losses._sigmoid losses._contrastive
 losses
 __init__
 _demo.text

@@ -10,7 +10,8 @@ With w(l) = (exp(−l) − exp(−αl)) / (α − 1), or l exp(−l) at α = 1, 
     exp(F(α) − F(1)) = 1 + (1 − α) v,       hence  H_α = F(1) + log(1 + (1−α) v) / (1−α)
 
 which has no singularity at α = 1. Probabilities are the same formula with lags −log pᵢ,
-F(1) = 0, and a sum in place of the mean.
+F(1) = 0, and a sum in place of the mean; only what is raised to a power is measured from
+the top, for it underflows.
 """
 
 import functools
@@ -34,17 +35,22 @@ class LagSums(NamedTuple):
     spread: Float[Array, "*batch"]  # Σ w(l)
 
 
-def lag_terms(lag, possible, order) -> LagSums:
-    """What each class adds; a class that is not possible adds 0."""
+def lag_terms(lag, behind, possible, order) -> LagSums:
+    """What each class adds; a class that is not possible adds 0.
+
+    `lag` is that of the formula, and `behind` how far a class is behind the top.
+    """
     # At a lag of 0, expm1 is the exponential less the leader itself, with the same slope.
-    excess = lambda x: jnp.where(lag == 0, jnp.expm1(x), jnp.exp(x))
+    excess = lambda a: jnp.where(
+        behind == 0, jnp.expm1(-a * behind), jnp.exp(-a * behind)
+    )
     # The larger of the two exponentials comes out, so that nothing overflows.
     upper = order >= 1
     low, gap = jnp.where(upper, 1, order), jnp.where(upper, 1 - order, order - 1)
     spread = jnp.exp(-low * lag) * lag * exprel(gap * lag)
-    leaders = jnp.where(possible & (lag == 0), 1, 0).astype(lag.dtype)
+    leaders = jnp.where(possible & (behind == 0), 1, 0).astype(lag.dtype)
     counted = functools.partial(_counted, possible)
-    return LagSums(leaders, *map(counted, (excess(-lag), excess(-order * lag), spread)))
+    return LagSums(leaders, *map(counted, (excess(1), excess(order), spread)))
 
 
 def _counted(possible, term):
@@ -53,16 +59,16 @@ def _counted(possible, term):
 
 
 def entropy_of_lags(
-    sums: LagSums, order, *, normalised: bool
+    sums: LagSums, order, log_top: Float[Array, "*batch"] | None = None
 ) -> tuple[Float[Array, "*batch"], Float[Array, "*batch"]]:
-    """F(1), and H_α − F(1): of a softmax, or of probabilities by their logarithms."""
-    if normalised:
+    """F(1), and H_α − F(1): of a softmax, or of probabilities of which this is the top."""
+    log_powers = jnp.log1p((sums.leaders - 1) + sums.powers)
+    if log_top is None:
         mass = sums.leaders + sums.plain
         log_mass = jnp.log1p((sums.leaders - 1) + sums.plain)
-        log_powers = jnp.log1p((sums.leaders - 1) + sums.powers)
     else:
         mass, log_mass = jnp.ones_like(sums.plain), jnp.zeros_like(sums.plain)
-        log_powers = jnp.log(sums.leaders + sums.powers)
+        log_powers = order * log_top + log_powers
     v = sums.spread / mass
     x = (1 - order) * v
     near = jnp.abs(x) <= 0.5
@@ -95,7 +101,7 @@ def _softmax_renyi_entropy_jvp(primals, tangents):
 def _softmax_value(z, order):
     z = num.at_least_float32(z)
     _, possible, sums = _softmax_sums(z, order)
-    log_mass, rest = entropy_of_lags(sums, order, normalised=True)
+    log_mass, rest = entropy_of_lags(sums, order)
     some = jnp.any(possible, axis=-1)
     return (log_mass + rest) * jnp.where(some, 1, jnp.nan).astype(z.dtype)
 
@@ -105,7 +111,7 @@ def _slope(z, order):
     # The larger of pᵢ and Pᵢ comes out, so that nothing overflows.
     z = num.at_least_float32(z)
     lag, possible, sums = _softmax_sums(z, order)
-    rest = entropy_of_lags(sums, order, normalised=True)[1][..., None]
+    rest = entropy_of_lags(sums, order)[1][..., None]
     a = column(order)
     escort = jnp.exp(-a * lag) / (sums.leaders + sums.powers)[..., None]
     s = rest - lag
@@ -118,17 +124,19 @@ def _softmax_sums(z, order):
     top = jax.lax.stop_gradient(jnp.max(z, axis=-1, keepdims=True))
     possible = z > -jnp.inf
     lag = jnp.where(possible, top - z, 1)
-    return lag, possible, _sums(lag, possible, order)
+    return lag, possible, _sums(lag, lag, possible, order)
 
 
 def renyi_entropy_of_logs(log_p, possible, order) -> Float[Array, "*batch"]:
     """H_α of probabilities, by their logarithms, which are finite."""
-    sums = _sums(-log_p, possible, order)
-    return entropy_of_lags(sums, order, normalised=False)[1]
+    some = jnp.where(possible, log_p, -jnp.inf)
+    top = jax.lax.stop_gradient(jnp.max(some, axis=-1, keepdims=True))
+    sums = _sums(-log_p, top - log_p, possible, order)
+    return entropy_of_lags(sums, order, top[..., 0])[1]
 
 
-def _sums(lag, possible, order):
-    terms = lag_terms(lag, possible, column(order))
+def _sums(lag, behind, possible, order):
+    terms = lag_terms(lag, behind, possible, column(order))
     return LagSums(*(jnp.sum(x, axis=-1) for x in terms))
 
 

@@ -60,6 +60,22 @@ def _log1prel_jvp(primals, tangents):
     return log1prel(x), slope * x_dot
 
 
+@jax.custom_jvp
+def stretched(h: Shaped, a: Order) -> Shaped:
+    """`(exp(a h) − 1) / a`, and h at a = 0."""
+    return h * exprel(a * h)
+
+
+@functools.partial(stretched.defjvp, symbolic_zeros=True)
+def _stretched_jvp(primals, tangents):
+    # ∂ = exp(a h) ∂h + h² E′(a h) ∂a
+    (h, a), (h_dot, a_dot) = primals, tangents
+    along_h = h_dot, lambda dot: jnp.exp(a * h) * dot
+    along_a = a_dot, lambda dot: _by_exponent(h, a) * dot
+    value = stretched(h, a)
+    return value, ad.tangent_of(value, along_h, along_a)
+
+
 # With y = log(p/q), and r = p/q = eʸ.
 
 
@@ -113,7 +129,8 @@ def _by_exponent(y, a):
 
 def _bounded(slope):
     """`slope`, finite: so that a factor of 0 that comes later makes it 0, not NaN."""
-    return jnp.clip(slope, -jnp.finfo(slope.dtype).max, jnp.finfo(slope.dtype).max)
+    most = 1 / num.tiny(slope.dtype)  # a few times that is finite too
+    return jnp.clip(slope, -most, most)
 
 
 @jax.custom_jvp

@@ -9,10 +9,9 @@ from jaxtyping import Array, Float
 
 from .._core import arithmetic as num
 from .._distributions.admit import admit_pair, DensityLike, DistributionLike
-from .._distributions.base import Density, Distribution
-from .._kernels.escort import column
+from .._distributions.base import Distribution, Model
 from .._kernels.powers import alpha_term
-from .orders import as_order
+from .orders import as_order, FINITE
 from .pairs import total
 
 
@@ -61,16 +60,16 @@ def alpha_divergence(
       Applications", 2016, section 3.5.
     """
     p, q = admit_pair(p, q, caller="alpha_divergence")
-    dtype = num.accumulator(*(d.data.dtype for d in (p, q) if isinstance(d, Density)))
-    a = as_order(alpha, q.batch, dtype, name="alpha", caller="alpha_divergence")
+    dtype, caller = num.accumulator(q.data.dtype), "alpha_divergence"
+    a = as_order(alpha, q.batch, dtype, FINITE, name="alpha", caller=caller)
     return alpha_in_nats(p, q, a)
 
 
 @functools.partial(jax.jit, inline=True)
 def alpha_in_nats(
-    p: Distribution, q: Density, alpha: Float[Array, "*#batch"]
+    p: Distribution, q: Model, alpha: Float[Array, "*#batch"]
 ) -> Float[Array, "*batch"]:
-    return total(alpha_term, p, q, column(alpha))
+    return total(alpha_term, p, q, alpha)
 
 
 def squared_hellinger(p: DistributionLike, q: DensityLike) -> Float[Array, "*batch"]:

@@ -7,7 +7,7 @@ from jaxtyping import Array, Float
 
 from .._core import arithmetic as num
 from .._distributions.admit import admit_pair, DensityLike, DistributionLike
-from .._distributions.base import Density, Distribution
+from .._distributions.base import Distribution, Model
 from .._kernels.distances import half_distance, jeffreys_term
 from .pairs import total
 
@@ -84,9 +84,9 @@ def jeffreys_divergence(
       Proceedings of the Royal Society A 186, 1946.
     """
     p, q = admit_pair(p, q, caller="jeffreys_divergence")
-    return num.in_base(_summed(jeffreys_term, p, q), base)
+    return num.in_base(_summed(jeffreys_term, p, q), base, "jeffreys_divergence")
 
 
 @functools.partial(jax.jit, inline=True, static_argnums=0)
-def _summed(term, p: Distribution, q: Density) -> Float[Array, "*batch"]:
+def _summed(term, p: Distribution, q: Model) -> Float[Array, "*batch"]:
     return total(term, p, q)

@@ -47,7 +47,7 @@ def joint_entropy(j: JointLike, *, base: float | None = None) -> Float[Array, "*
       Cover and Thomas, "Elements of Information Theory", 2006, section 2.2.
     """
     j = admit_joint(j, caller="joint_entropy")
-    return num.in_base(entropy_in_nats(j.flat), base)
+    return num.in_base(entropy_in_nats(j.flat), base, "joint_entropy")
 
 
 def conditional_entropy(
@@ -95,7 +95,7 @@ def conditional_entropy(
     """
     j = admit_joint(j, caller="conditional_entropy")
     of, given = named(j, "conditional_entropy", of, given)
-    return num.in_base(conditional_in_nats(j, of, given), base)
+    return num.in_base(conditional_in_nats(j, of, given), base, "conditional_entropy")
 
 
 @functools.partial(jax.jit, inline=True, static_argnums=(1, 2))

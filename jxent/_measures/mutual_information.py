@@ -77,7 +77,7 @@ def mutual_information(
     """
     j = admit_joint(j, caller="mutual_information")
     groups = named(j, "mutual_information", a, b, given)
-    return num.in_base(information_in_nats(j, *groups), base)
+    return num.in_base(information_in_nats(j, *groups), base, "mutual_information")
 
 
 def pointwise_mutual_information(
@@ -120,7 +120,7 @@ def pointwise_mutual_information(
     """
     j = admit_joint(j, caller="pointwise_mutual_information")
     a, b = named(j, "pointwise_mutual_information", a, b)
-    return num.in_base(_pointwise(j, a, b), base)
+    return num.in_base(_pointwise(j, a, b), base, "pointwise_mutual_information")
 
 
 @functools.partial(jax.jit, inline=True, static_argnums=(1, 2, 3))

@@ -8,12 +8,14 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from .._core import arithmetic as num
+from .._core.domains import NOT_NEGATIVE
 from .._distributions.admit import admit_pair, DensityLike, DistributionLike
 from .._distributions.base import Distribution, Model, Streamed
 from .._kernels.escort import column
 from .._kernels.overlap import mixed, ratios
 from .._kernels.powers import alpha_term, log1prel
-from .._kernels.streamed.orders import LargestRatioOf, OverlapOf
+from .._kernels.streamed import class_sum
+from .._kernels.streamed.orders import LargestRatioOf, OverlapOf, TotalOf
 from .._kernels.terms import log_ratio
 from . import pairs, streamed
 from .orders import as_order, is_infinite
@@ -75,11 +77,11 @@ def renyi_divergence(
     """
     p, q = admit_pair(p, q, caller="renyi_divergence")
     if is_infinite(order):
-        return num.in_base(_largest_ratio(p, q), base)
-    dtype = num.accumulator(q.data.dtype)
-    name = "renyi_divergence"
-    a = as_order(order, q.batch, dtype, name="order", caller=name, least=0)
-    return num.in_base(_renyi(p, q, a), base)
+        return num.in_base(_largest_ratio(p, q), base, "renyi_divergence")
+    dtype, caller = num.accumulator(q.data.dtype), "renyi_divergence"
+    a = as_order(order, q.batch, dtype, NOT_NEGATIVE, name="order", caller=caller)
+    nats = _renyi(p, q, a) * jnp.where(a >= 0, 1, jnp.nan).astype(dtype)
+    return num.in_base(nats, base, caller)
 
 
 def bhattacharyya_distance(
@@ -121,7 +123,7 @@ def bhattacharyya_distance(
     """
     p, q = admit_pair(p, q, caller="bhattacharyya_distance")
     half = jnp.asarray(0.5, num.accumulator(q.data.dtype))
-    return num.in_base(_renyi(p, q, half) / 2, base)
+    return num.in_base(_renyi(p, q, half) / 2, base, "bhattacharyya_distance")
 
 
 @functools.partial(jax.jit, inline=True)
@@ -153,8 +155,8 @@ def _overlap(p, q, a):
     """log Σ p^α q^(1−α), and how many classes are possible in p alone."""
     if isinstance(p, Streamed) or isinstance(q, Streamed):
         order = {"order": jnp.broadcast_to(a, q.batch)}
-        found = streamed.aligned(p, q, OverlapOf, order)
-        return found.total.log, found.lost
+        found, (off_p, off_q) = _streamed(OverlapOf, p, q, order)
+        return found.total.log - a * off_p - (1 - a) * off_q, found.lost
     z, lost = mixed(*_logs(p, q), column(a))
     return jax.nn.logsumexp(z, axis=-1), jnp.sum(lost, axis=-1)
 
@@ -162,11 +164,27 @@ def _overlap(p, q, a):
 @functools.partial(jax.jit, inline=True)
 def _largest_ratio(p: Distribution, q: Model) -> Float[Array, "*batch"]:
     if isinstance(p, Streamed) or isinstance(q, Streamed):
-        return jnp.maximum(streamed.aligned(p, q, LargestRatioOf, {}), 0)
-    y, c = ratios(*_logs(p, q)), pairs.compare(p, q)
-    y = jnp.where(jnp.abs(y) <= 0.5, log_ratio((c.p, c.q), c.d), y)
+        found, (off_p, off_q) = _streamed(LargestRatioOf, p, q, {})
+        return jnp.maximum(found - off_p + off_q, 0)
+    y = ratios(*_logs(p, q))
+    a, b, d, _ = pairs.compare(p, q)
+    y = jnp.where(jnp.abs(y) <= 0.5, log_ratio((a, b), d), y)
     return jnp.maximum(jnp.max(y, axis=-1), 0)
 
 
 def _logs(p, q):
     return num.widen(p.among(q).log_probs(), q.log_probs())
+
+
+def _streamed(statistic, p, q, rows):
+    """A statistic of the logarithms behind their tops, and by what they are off then."""
+    kinds, axis_name, block, sources = streamed.pair_of(p, q)
+    off = []
+    for name, kind, source in zip("pq", kinds, sources, strict=True):
+        if kind != "logits":
+            off.append(0)
+            continue
+        total = class_sum(TotalOf(kind), axis_name, block, (source,), {})
+        rows |= {name: jax.lax.stop_gradient(total.top)}
+        off.append((total.top - rows[name]) + jnp.log1p(total.others))
+    return class_sum(statistic(kinds), axis_name, block, sources, rows), off

@@ -8,6 +8,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from .._core import arithmetic as num
+from .._core.domains import NOT_NEGATIVE
 from .._distributions.admit import admit_density, DensityLike
 from .._distributions.base import Model, Streamed
 from .._distributions.binary import BinaryLogits, BinaryProbs
@@ -17,10 +18,9 @@ from .._kernels.escort import (
     renyi_entropy_of_logs,
     softmax_renyi_entropy,
 )
-from .._kernels.powers import exprel
-from .._kernels.streamed import NormaliserOf
-from .._kernels.streamed.orders import finite_logs, LagsOf
-from . import streamed
+from .._kernels.powers import stretched
+from .._kernels.streamed import class_sum
+from .._kernels.streamed.orders import finite_logs, LagsOf, TotalOf
 from .orders import as_order, is_infinite
 
 
@@ -72,8 +72,9 @@ def renyi_entropy(
     """
     p = admit_density(p, caller="renyi_entropy")
     if is_infinite(order):
-        return num.in_base(_min_entropy(p), base)
-    return num.in_base(_renyi_entropy(p, _order(p, order, "renyi_entropy")), base)
+        return num.in_base(_min_entropy(p), base, "renyi_entropy")
+    nats = _renyi_entropy(p, _order(p, order, "renyi_entropy"))
+    return num.in_base(nats, base, "renyi_entropy")
 
 
 def tsallis_entropy(p: DensityLike, *, order: ArrayLike) -> Float[Array, "*batch"]:
@@ -113,12 +114,14 @@ def tsallis_entropy(p: DensityLike, *, order: ArrayLike) -> Float[Array, "*batch
     p = admit_density(p, caller="tsallis_entropy")
     order = _order(p, order, "tsallis_entropy")
     h = _renyi_entropy(p, order)
-    return h * exprel((1 - order) * h)
+    return stretched(h, 1 - order)
 
 
 def _order(p, order, caller):
     dtype = num.accumulator(p.data.dtype)
-    return as_order(order, p.batch, dtype, name="order", caller=caller, least=0)
+    name, within = "order", NOT_NEGATIVE
+    order = as_order(order, p.batch, dtype, within, name=name, caller=caller)
+    return jnp.where(order >= 0, order, jnp.nan)
 
 
 @functools.partial(jax.jit, inline=True)
@@ -135,22 +138,22 @@ def _renyi_entropy(p: Model, order: Float[Array, "*#batch"]):
     return renyi_entropy_of_logs(*finite_logs(p.log_probs(), "logs"), order)
 
 
-def _of_tiles(p, order):
-    kind, _ = p.source(p)
-    rows = {"order": jnp.broadcast_to(order, p.batch)}
-    if kind == "logits":
-        found = streamed.sums_of(p, {"total": NormaliserOf()})["total"]
-        rows["top"] = jax.lax.stop_gradient(found.top)
-    sums = streamed.sums_of(p, {"lags": LagsOf(kind)}, rows)["lags"]
-    return sum(entropy_of_lags(sums, order, normalised=kind == "logits"))
+def _of_tiles(p: Streamed, order):
+    kind, source = p.source(p)
+    top = jax.lax.stop_gradient(_total(p).top)
+    rows = {"order": jnp.broadcast_to(order, p.batch), "top": top}
+    sums = class_sum(LagsOf(kind), p.axis_name, p.block_size, (source,), rows)
+    return sum(entropy_of_lags(sums, order, None if kind == "logits" else top))
 
 
 @functools.partial(jax.jit, inline=True)
 def _min_entropy(p: Model) -> Float[Array, "*batch"]:
     if isinstance(p, Streamed):
-        kind, _ = p.source(p)
-        found = streamed.sums_of(p, {"total": NormaliserOf()})["total"]
-        if kind == "logits":
-            return jnp.log1p(found.others)
-        return -num.log(found.top) if kind == "probs" else -found.top
+        total = _total(p)
+        return jnp.log1p(total.others) if p.source(p)[0] == "logits" else -total.top
     return -jnp.max(p.log_probs(), axis=-1)
+
+
+def _total(p: Streamed):
+    kind, source = p.source(p)
+    return class_sum(TotalOf(kind), p.axis_name, p.block_size, (source,), {})

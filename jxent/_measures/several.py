@@ -46,7 +46,7 @@ def variation_of_information(
     j = admit_joint(j, caller="variation_of_information")
     a, b = named(j, "variation_of_information", a, b)
     nats = conditional_in_nats(j, a, b) + conditional_in_nats(j, b, a)
-    return num.in_base(nats, base)
+    return num.in_base(nats, base, "variation_of_information")
 
 
 def total_correlation(
@@ -94,7 +94,7 @@ def total_correlation(
     for group in others:
         nats = nats + information_in_nats(j, before, group, ())
         before = before + group
-    return num.in_base(nats, base)
+    return num.in_base(nats, base, "total_correlation")
 
 
 def interaction_information(
@@ -145,4 +145,4 @@ def interaction_information(
     j = admit_joint(j, caller="interaction_information")
     a, b, c = named(j, "interaction_information", a, b, c)
     nats = information_in_nats(j, a, b, c) - information_in_nats(j, a, b, ())
-    return num.in_base(nats, base)
+    return num.in_base(nats, base, "interaction_information")

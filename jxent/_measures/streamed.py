@@ -1,6 +1,5 @@
 """The measures of what is streamed: its classes in tiles, or in shards, or both."""
 
-from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
@@ -10,7 +9,6 @@ from .._core import arithmetic as num
 from .._distributions.base import Distribution, Model
 from .._distributions.discrete import Labels
 from .._kernels.streamed import (
-    AlignmentOf,
     Bregman,
     ChoiceOf,
     class_sum,
@@ -104,15 +102,6 @@ def pair_of(p: Distribution, q: Model) -> tuple[Any, ...]:
     blocks = (getattr(d, "block_size", None) for d in (p, q))
     block = min((b for b in blocks if b is not None), default=None)
     return (kind_p, kind_q), q.axis_name, block, (source_p, source_q)
-
-
-def aligned(p: Distribution, q: Model, statistic: Callable[..., Any], rows: Any) -> Any:
-    """A statistic of two distributions, of kinds, whose normalisers are among the rows."""
-    kinds, axis_name, block, sources = pair_of(p, q)
-    if "logits" in kinds:
-        found = class_sum(AlignmentOf(kinds), axis_name, block, sources, {})
-        rows = rows | found
-    return class_sum(statistic(kinds), axis_name, block, sources, rows)
 
 
 def _total(term, p, q, *params):

@@ -7,14 +7,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from .._distributions.base import Density
+from .._distributions.base import Model
 from .._measures.divergence import kl_divergence
 
 Params = TypeVar("Params")
 
 
 def fisher_vp(
-    f: Callable[[Params], Density], params: Params
+    f: Callable[[Params], Model], params: Params
 ) -> Callable[[Params], Params]:
     """Products with the Fisher information of a model, F v, without F.
 

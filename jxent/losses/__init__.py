@@ -6,8 +6,8 @@ first.
 """
 
 from ._contrastive import (
-    contrastive_loss as contrastive_loss,
-    sigmoid_contrastive_loss as sigmoid_contrastive_loss,
+    contrastive_loss,
+    sigmoid_contrastive_loss,
 )
 from ._distill import (
     Distillation,
@@ -49,6 +49,7 @@ from ._surprise import (
 
 __all__ = [
     "Distillation",
+    "contrastive_loss",
     "distillation_loss",
     "entmax15",
     "generalized_cross_entropy",
@@ -64,6 +65,7 @@ __all__ = [
     "poly_loss_cross_entropy",
     "safe_softmax_cross_entropy",
     "sigmoid_binary_cross_entropy",
+    "sigmoid_contrastive_loss",
     "sigmoid_focal_loss",
     "smooth_labels",
     "softmax_cross_entropy",

@@ -6,7 +6,7 @@ a statistic says (`statistics`). Its derivative is a linear map whose transpose 
 loop over the same tiles (`linear_map`).
 """
 
-from .alignment import AlignmentOf as AlignmentOf, Kind as Kind
+from .alignment import Kind as Kind
 from .class_sum import class_sum as class_sum
 from .pairs import (
     Bregman as Bregman,
@@ -26,7 +26,6 @@ from .statistics import (
     ChoiceOf as ChoiceOf,
     LeaderOf as LeaderOf,
     MomentOf as MomentOf,
-    NormaliserOf as NormaliserOf,
     SpreadOf as SpreadOf,
     Together as Together,
     ToldOf as ToldOf,

@@ -14,23 +14,44 @@ from ..overlap import mixed, ratios
 from . import log_sum as online
 from .alignment import Kind, Kinds
 from .log_sum import log_sum, log_sum_terms, LogSum
-from .pairs import compare
 from .statistics import Sum, Whole
 
 
 @dataclasses.dataclass(frozen=True)
-class LagsOf(Sum):
-    """The sums of `lag_terms`: behind `rows["top"]`, or of −log p of probabilities."""
+class TotalOf(Whole):
+    """The sum of exponentials of logarithms, of any kind."""
 
     kind: Kind
 
-    def terms(self, tile, logits, rows, total):
-        (x,), order = logits, rows["order"][..., None]
+    def of_tile(self, tile, numbers, rows):
+        return log_sum(_logs(self.kind, numbers[0]), tile.classes(numbers[0]))
+
+    def merge(self, a, b):
+        return online.merge(a, b)
+
+    def across(self, a, axis_name):
+        return online.across(a, axis_name)
+
+    def terms(self, tile, numbers, rows, total):
+        return log_sum_terms(
+            total, _logs(self.kind, numbers[0]), tile.classes(numbers[0])
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class LagsOf(Sum):
+    """The sums of `lag_terms`, of logits behind `rows["top"]`; or of probabilities."""
+
+    kind: Kind
+
+    def terms(self, tile, numbers, rows, total):
+        (x,), order, top = numbers, rows["order"][..., None], rows["top"][..., None]
         if self.kind == "logits":
-            possible, lag = x > -jnp.inf, rows["top"][..., None] - x
-            return lag_terms(jnp.where(possible, lag, 1), possible, order)
+            possible = x > -jnp.inf
+            lag = jnp.where(possible, top - x, 1)
+            return lag_terms(lag, lag, possible, order)
         log_p, possible = finite_logs(x, self.kind)
-        return lag_terms(-log_p, possible, order)
+        return lag_terms(-log_p, top - log_p, possible, order)
 
 
 def finite_logs(x, kind: Kind):
@@ -41,6 +62,20 @@ def finite_logs(x, kind: Kind):
     return num.finite_log(x), x > -jnp.inf
 
 
+def _logs(kind: Kind, x):
+    return num.log(x) if kind == "probs" else x
+
+
+class _OfPair:
+    kinds: Kinds
+
+    def _logs(self, numbers, rows):
+        """The logarithms of both, behind the tops of those that are logits."""
+        sides = zip("pq", self.kinds, numbers, strict=True)
+        behind = lambda name, x: x - rows[name][..., None] if name in rows else x
+        return num.widen(*(behind(name, _logs(kind, x)) for name, kind, x in sides))
+
+
 class Overlap(NamedTuple):
     """`Σ p^α q^(1−α)`, and how many classes are possible in p alone."""
 
@@ -48,16 +83,8 @@ class Overlap(NamedTuple):
     lost: Float[Array, "*batch"]
 
 
-class _OfPair(Whole):
-    kinds: Kinds
-
-    def _logs(self, numbers, rows):
-        c = compare(self.kinds, *numbers, rows)
-        return c.log_p, c.log_q
-
-
 @dataclasses.dataclass(frozen=True)
-class OverlapOf(_OfPair):
+class OverlapOf(_OfPair, Whole):
     kinds: Kinds
 
     def of_tile(self, tile, numbers, rows):
@@ -77,7 +104,7 @@ class OverlapOf(_OfPair):
 
 
 @dataclasses.dataclass(frozen=True)
-class LargestRatioOf(_OfPair):
+class LargestRatioOf(_OfPair, Whole):
     """`max log(pⱼ / qⱼ)`; where several classes share it, its slope is their sum's."""
 
     kinds: Kinds

@@ -39,23 +39,6 @@ class Sum(Whole, abc.ABC):
 
 
 @dataclasses.dataclass(frozen=True)
-class NormaliserOf(Whole):
-    """The sum of exponentials of the first source."""
-
-    def of_tile(self, tile, logits, rows):
-        return log_sum(logits[0], tile.classes(logits[0]))
-
-    def merge(self, a, b):
-        return online.merge(a, b)
-
-    def across(self, a, axis_name):
-        return online.across(a, axis_name)
-
-    def terms(self, tile, logits, rows, total):
-        return log_sum_terms(total, logits[0], tile.classes(logits[0]))
-
-
-@dataclasses.dataclass(frozen=True)
 class Together:
     """Several statistics in one pass."""
 
