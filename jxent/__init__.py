@@ -5,6 +5,23 @@ from ._core.means import Mean
 from ._distributions.base import Density, Distribution
 from ._distributions.binary import BinaryLogits, BinaryProbs
 from ._distributions.discrete import Labels, Logits, LogProbs, Probs
+from ._distributions.families import (
+    Beta,
+    Dirichlet,
+    Exponential,
+    Family,
+    Gamma,
+    Geometric,
+    Laplace,
+    Log,
+    LogNormal,
+    MultivariateNormal,
+    Normal,
+    Observed,
+    Poisson,
+    Uniform,
+    VonMises,
+)
 from ._distributions.joint import from_counts, Joint
 from ._distributions.projection import LinearLogits
 from ._measures.alpha import alpha_divergence, chi2_divergence, squared_hellinger
@@ -32,17 +49,32 @@ from .checks import checked
 __version__ = "0.1.0"
 
 __all__ = [
+    "Beta",
     "BinaryLogits",
     "BinaryProbs",
     "Density",
+    "Dirichlet",
     "Distribution",
+    "Exponential",
+    "Family",
+    "Gamma",
+    "Geometric",
     "Joint",
     "Labels",
+    "Laplace",
     "LinearLogits",
+    "Log",
+    "LogNormal",
     "LogProbs",
     "Logits",
     "Mean",
+    "MultivariateNormal",
+    "Normal",
+    "Observed",
+    "Poisson",
     "Probs",
+    "Uniform",
+    "VonMises",
     "alpha_divergence",
     "bhattacharyya_distance",
     "bregman_divergence",

@@ -12,12 +12,14 @@ ROOT = Path(jxent.__file__).parent
 # From the ground up. A module may import what stands on a line before its own.
 ROOMS = """
 _core.pytrees _core.shapes _core.modes _core.domains _core.meshes
-_core.verdicts
+_core.verdicts _core.ranges
 _core.arithmetic
 _core.pairs
 _core.autodiff _core.means
 checks
-_kernels.softmax _kernels.terms _kernels.events
+_kernels.softmax _kernels.terms _kernels.events _kernels.convex
+_kernels.ratios _kernels.gamma_gap _kernels.bessel _kernels.means
+_kernels.counts
 _kernels.streamed.layouts _kernels.streamed.blocks
 _kernels.tilt _kernels.entropy _kernels.label_loss
 _kernels.kl _kernels.soft_loss
@@ -32,6 +34,15 @@ _distributions.base
 _distributions.binary _distributions.projection
 _distributions.discrete
 _distributions.joint
+_distributions.families.positive
+_distributions.families.base
+_distributions.families.counts _distributions.families.dirichlet
+_distributions.families.gamma _distributions.families.laplace
+_distributions.families.normal _distributions.families.uniform
+_distributions.families.von_mises
+_distributions.families.meet
+_distributions.families
+_distributions.adapters
 _distributions.admit
 _measures.streamed
 _measures.pairs _measures.entropy _measures.cross_entropy
@@ -44,7 +55,7 @@ _transforms.chunked _transforms.bregman _transforms.fisher
 losses._options
 losses._arguments
 losses._counts
-losses._rows losses._tokens
+losses._rows losses._tokens losses._nll
 losses._softmax losses._surprise losses._kl losses._sparse losses._linear losses._policy
 losses._distill
 losses._sigmoid losses._contrastive

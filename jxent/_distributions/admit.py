@@ -5,7 +5,7 @@ and both arguments are brought to one batch shape.
 """
 
 import dataclasses
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Literal, overload, TypeAlias, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -16,16 +16,39 @@ from jaxtyping import Array, Float
 
 from .. import checks
 from .._core import arithmetic as num, shapes as facts
+from .adapters import adopt
 from .base import Density, Distribution, Model, Streamed
 from .binary import Binary
 from .discrete import Labels, Logits, LogProbs, Probs, Shard
+from .families import Family, meet, Observed
 
 DensityLike: TypeAlias = Model | Float[ArrayLike, "*batch k"]
 DistributionLike: TypeAlias = Distribution | DensityLike
+# What the measures of families take as well.
+AnyDensity: TypeAlias = DensityLike | Family
+AnyDistribution: TypeAlias = DistributionLike | Family | Observed
 
 
-def admit_density(p: DensityLike, *, caller: str, name: str = "p") -> Model:
-    """Makes an argument of a measure a density, and checks it."""
+@overload
+def admit_density(
+    p: AnyDensity, *, caller: str, name: str = ..., families: Literal[True]
+) -> Model | Family: ...
+@overload
+def admit_density(p: DensityLike, *, caller: str, name: str = ...) -> Model: ...
+def admit_density(
+    p: Any, *, caller: str, name: str = "p", families: bool = False
+) -> Model | Family:
+    """Makes an argument of a measure a density, and checks it; a family if it takes one."""
+    p = adopt(p, caller=caller, name=name)
+    if isinstance(p, Family | Observed):
+        _demand_families(families, caller, **{name: p})
+        if isinstance(p, Observed):
+            raise TypeError(
+                f"{caller}: {name} is Observed: numbers, not a distribution"
+            )
+        p = meet.converted(p, name, caller)
+        p.check(name, caller)
+        return p
     return _in_shards(
         _model(_admit(p, name, caller, _COUNTS.format(name)), name, caller)
     )
@@ -40,10 +63,25 @@ def _model(p: Distribution, name: str, caller: str) -> Model:
     )
 
 
+@overload
+def admit_pair(
+    p: AnyDistribution, q: AnyDensity, *, caller: str, families: Literal[True]
+) -> tuple[Distribution, Model] | tuple[Family | Observed, Family]: ...
+@overload
 def admit_pair(
     p: DistributionLike, q: DensityLike, *, caller: str
-) -> tuple[Distribution, Model]:
-    """Checks both arguments of a measure, and brings them to one batch shape."""
+) -> tuple[Distribution, Model]: ...
+def admit_pair(p: Any, q: Any, *, caller: str, families: bool = False) -> Any:
+    """Checks both arguments of a measure, and brings them to one batch shape.
+
+    Members of families come back as they are: `families.meet` aligns them.
+    """
+    p, q = adopt(p, caller=caller, name="p"), adopt(q, caller=caller, name="q")
+    if isinstance(p, Family | Observed) or isinstance(q, Family | Observed):
+        _demand_families(families, caller, p=p, q=q)
+        p, q = meet.converted(p, "p", caller), meet.converted(q, "q", caller)
+        meet.check(p, q, caller)
+        return p, q
     p = _admit(p, "p", caller, "class indices are Labels(p), " + _COUNTS.format("p"))
     if isinstance(q, Labels):
         raise TypeError(
@@ -74,6 +112,23 @@ def admit_pair(
     batch = facts.broadcast_batches(p.batch, q.batch, message, columns=columns)
     p, q = _in_the_widest_dtype(p, q)
     return _in_shards(_spread(p, batch)), _in_shards(_spread(q, batch))
+
+
+def _demand_families(taken: bool, caller: str, **given: Any) -> None:
+    """TypeError unless a measure takes families, and all of the arguments are of them."""
+    kinds = " and ".join(f"{name} is {type(x).__name__}" for name, x in given.items())
+    if not taken:
+        raise TypeError(f"{caller}: {kinds}; it takes distributions over classes only")
+    if isinstance(given.get("q"), Observed):
+        raise TypeError(
+            f"{caller}: q is Observed, which has no density. The truth comes first, as in "
+            f"{caller}(p, q): were the two swapped?"
+        )
+    if not all(isinstance(x, Family | Observed) for x in given.values()):
+        raise TypeError(
+            f"{caller}: {kinds}, and only one of them is a distribution over numbers. "
+            "Numbers that were observed are Observed(x), class indices Labels(y)"
+        )
 
 
 def _number(x: Any) -> Any:

@@ -1,16 +1,18 @@
 """What it costs to code one distribution with a code built for another."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._core import arithmetic as num
-from .._distributions.admit import admit_pair, DensityLike, DistributionLike
+from .._distributions.admit import admit_pair, AnyDensity, AnyDistribution
 from .._distributions.base import Distribution, Model, Streamed
 from .._distributions.binary import BinaryLogits, BinaryProbs
 from .._distributions.discrete import Labels, Logits
+from .._distributions.families import Family, meet
 from .._kernels.events import event_cross_entropy, logistic_cross_entropy
 from .._kernels.label_loss import label_cross_entropy, log_loss
 from .._kernels.soft_loss import soft_cross_entropy, softmax_cross_entropy
@@ -18,7 +20,7 @@ from . import streamed
 
 
 def cross_entropy(
-    p: DistributionLike, q: DensityLike, *, base: float | None = None
+    p: AnyDistribution, q: AnyDensity, *, base: float | None = None
 ) -> Float[Array, "*batch"]:
     """Cross-entropy of `q` relative to the truth `p`, in nats.
 
@@ -69,16 +71,18 @@ def cross_entropy(
       Good, "Some Terminology and Notation in Information Theory", Proceedings of the IEE
       103C, 1956. Cover and Thomas, "Elements of Information Theory", 2006, section 5.4.
     """
-    p, q = admit_pair(p, q, caller="cross_entropy")
+    p, q = admit_pair(p, q, caller="cross_entropy", families=True)
     return num.in_base(cross_entropy_in_nats(p, q), base, "cross_entropy")
 
 
 @functools.partial(jax.jit, inline=True)
-def cross_entropy_in_nats(p: Distribution, q: Model) -> Float[Array, "*batch"]:
+def cross_entropy_in_nats(p: Any, q: Model | Family) -> Float[Array, "*batch"]:
     """Cross-entropy in nats, of distributions that have been admitted."""
     match p, q:
         case (Streamed(), _) | (_, Streamed()):
             return streamed.cross_entropy(p, q)
+        case _, Family():
+            return meet.cross_entropy(p, q)
         case Labels(), Logits():
             return label_cross_entropy(q.data, p.data, p.smoothing)
         case _, BinaryLogits():

@@ -1,6 +1,7 @@
 """How far is one distribution from another: `kl_divergence` and `js_divergence`."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,10 +11,11 @@ from jaxtyping import Array, Float
 from .._core import arithmetic as num
 from .._core.domains import INSIDE
 from .._core.verdicts import demand_all
-from .._distributions.admit import admit_pair, DensityLike, DistributionLike
-from .._distributions.base import Distribution, Model, Streamed
+from .._distributions.admit import admit_pair, AnyDensity, AnyDistribution
+from .._distributions.base import Model, Streamed
 from .._distributions.binary import BinaryLogits
 from .._distributions.discrete import Labels, Logits, LogProbs
+from .._distributions.families import Family, meet
 from .._kernels.kl import softmax_kl
 from .._kernels.terms import bregman, log_bregman, skewed
 from . import pairs, streamed
@@ -21,7 +23,7 @@ from .cross_entropy import cross_entropy_in_nats
 
 
 def kl_divergence(
-    p: DistributionLike, q: DensityLike, *, base: float | None = None
+    p: AnyDistribution, q: AnyDensity, *, base: float | None = None
 ) -> Float[Array, "*batch"]:
     """Kullback-Leibler divergence of `q` from the truth `p`, in nats.
 
@@ -71,16 +73,18 @@ def kl_divergence(
       Statistics 22, 1951. Bregman, "The relaxation method of finding the common point of
       convex sets", USSR Computational Mathematics 7, 1967, section 1.
     """
-    p, q = admit_pair(p, q, caller="kl_divergence")
+    p, q = admit_pair(p, q, caller="kl_divergence", families=True)
     return num.in_base(kl_in_nats(p, q), base, "kl_divergence")
 
 
 @functools.partial(jax.jit, inline=True)
-def kl_in_nats(p: Distribution, q: Model) -> Float[Array, "*batch"]:
+def kl_in_nats(p: Any, q: Model | Family) -> Float[Array, "*batch"]:
     """KL divergence in nats, of distributions that have been admitted."""
     match p, q:
         case (Streamed(), _) | (_, Streamed()):
             return streamed.kl_divergence(p, q)
+        case _, Family():
+            return meet.kl_divergence(p, q)
         case Labels(), Logits() | BinaryLogits() if num.is_known(p.smoothing, 0):
             return cross_entropy_in_nats(p, q)
         case Logits(), Logits():
@@ -95,8 +99,8 @@ def kl_in_nats(p: Distribution, q: Model) -> Float[Array, "*batch"]:
 
 
 def js_divergence(
-    p: DistributionLike,
-    q: DensityLike,
+    p: AnyDistribution,
+    q: AnyDensity,
     *,
     weight: float | Float[ArrayLike, "*#batch"] = 0.5,
     base: float | None = None,
@@ -139,15 +143,17 @@ def js_divergence(
       Information Theory 37, 1991, section 4.
     """
     weight = demand_all(weight, INSIDE, "weight", "js_divergence")
-    p, q = admit_pair(p, q, caller="js_divergence")
+    p, q = admit_pair(p, q, caller="js_divergence", families=True)
     return num.in_base(js_in_nats(p, q, weight), base, "js_divergence")
 
 
 @functools.partial(jax.jit, inline=True)
 def js_in_nats(
-    p: Distribution, q: Model, weight: Float[ArrayLike, "*#batch"]
+    p: Any, q: Model | Family, weight: Float[ArrayLike, "*#batch"]
 ) -> Float[Array, "*batch"]:
     """Jensen-Shannon divergence in nats, of distributions that have been admitted."""
+    if isinstance(q, Family):
+        return meet.js_divergence(p, q, weight)
     w = jnp.asarray(weight, num.accumulator(q.data.dtype))
     if isinstance(p, Streamed) or isinstance(q, Streamed):
         js = streamed.js_divergence(p, q, w)

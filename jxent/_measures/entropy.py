@@ -7,16 +7,17 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._core import arithmetic as num
-from .._distributions.admit import admit_density, DensityLike
+from .._distributions.admit import admit_density, AnyDensity
 from .._distributions.base import Model, Streamed
 from .._distributions.binary import BinaryLogits, BinaryProbs
 from .._distributions.discrete import Logits, Probs
+from .._distributions.families import Family, meet
 from .._kernels.entropy import softmax_entropy, surprise
 from .._kernels.events import binary_entropy, sigmoid_entropy
 from . import streamed
 
 
-def entropy(p: DensityLike, *, base: float | None = None) -> Float[Array, "*batch"]:
+def entropy(p: AnyDensity, *, base: float | None = None) -> Float[Array, "*batch"]:
     """Shannon entropy, in nats.
 
         H(p) = Σᵢ pᵢ · (−log pᵢ)          sum over the last axis; 0 · log 0 = 0
@@ -58,16 +59,18 @@ def entropy(p: DensityLike, *, base: float | None = None) -> Float[Array, "*batc
       Shannon, "A Mathematical Theory of Communication", Bell System Technical Journal
       27, 1948, section 6.
     """
-    p = admit_density(p, caller="entropy")
+    p = admit_density(p, caller="entropy", families=True)
     return num.in_base(entropy_in_nats(p), base, "entropy")
 
 
 @functools.partial(jax.jit, inline=True)
-def entropy_in_nats(p: Model) -> Float[Array, "*batch"]:
+def entropy_in_nats(p: Model | Family) -> Float[Array, "*batch"]:
     """Entropy in nats, of a distribution that has been admitted."""
     match p:
         case Streamed():
             return streamed.entropy(p)
+        case Family():
+            return meet.entropy(p)
         case Logits():
             return softmax_entropy(p.data)
         case BinaryLogits():
@@ -79,7 +82,7 @@ def entropy_in_nats(p: Model) -> Float[Array, "*batch"]:
     return jnp.sum(num.weigh(p.probs(), -p.log_probs()), axis=-1)
 
 
-def perplexity(p: DensityLike) -> Float[Array, "*batch"]:
+def perplexity(p: AnyDensity) -> Float[Array, "*batch"]:
     """Perplexity: how many equally likely classes would be as uncertain.
 
         exp H(p)
@@ -109,4 +112,6 @@ def perplexity(p: DensityLike) -> Float[Array, "*batch"]:
       Jelinek, Mercer, Bahl and Baker, "Perplexity: a measure of the difficulty of speech
       recognition tasks", Journal of the Acoustical Society of America 62, 1977.
     """
-    return jnp.exp(entropy_in_nats(admit_density(p, caller="perplexity")))
+    return jnp.exp(
+        entropy_in_nats(admit_density(p, caller="perplexity", families=True))
+    )

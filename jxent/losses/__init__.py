@@ -19,6 +19,11 @@ from ._kl import (
     kl_divergence_with_log_targets,
 )
 from ._linear import linear_softmax_cross_entropy
+from ._nll import (
+    gamma_nll_loss,
+    gaussian_nll_loss,
+    poisson_nll_loss,
+)
 from ._policy import (
     kl_from_samples,
     log_prob_and_entropy,
@@ -52,6 +57,8 @@ __all__ = [
     "contrastive_loss",
     "distillation_loss",
     "entmax15",
+    "gamma_nll_loss",
+    "gaussian_nll_loss",
     "generalized_cross_entropy",
     "generalized_kl_divergence",
     "kl_divergence",
@@ -62,6 +69,7 @@ __all__ = [
     "make_fenchel_young_loss",
     "multiclass_entmax15_loss",
     "multiclass_sparsemax_loss",
+    "poisson_nll_loss",
     "poly_loss_cross_entropy",
     "safe_softmax_cross_entropy",
     "sigmoid_binary_cross_entropy",
