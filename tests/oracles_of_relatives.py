@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 from oracles import entropy, kl_divergence, mp, Row
 
 
@@ -75,12 +76,12 @@ def tsallis_entropy(p: Row, order: Any) -> Any:
 
 def mutual_information(p: Any) -> Any:
     """Of a table, an object array; not renormalised, 0 for a product of any total."""
-    rows, columns, total = p.sum(1), p.sum(0), p.sum()
-    cells = ((x, r, c) for row, r in zip(p, rows) for x, c in zip(row, columns))
-    return mp.fsum(x * mp.log(x * total / (r * c)) for x, r, c in cells if x)
+    apart = np.outer(p.sum(1), p.sum(0)).ravel() / p.sum()
+    pairs = zip(p.ravel(), apart, strict=True)
+    return mp.fsum(x * mp.log(x / y) for x, y in pairs if x)
 
 
 def conditional_entropy(p: Any) -> Any:
     """Of the columns, given the row."""
-    cells = ((x, r) for row, r in zip(p, p.sum(1)) for x in row)
-    return mp.fsum(x * mp.log(r / x) for x, r in cells if x)
+    rows = np.repeat(p.sum(1), p.shape[1])
+    return mp.fsum(x * mp.log(r / x) for x, r in zip(p.ravel(), rows, strict=True) if x)

@@ -1,6 +1,6 @@
 """Losses of two towers: each thing of a batch is to find its partner among all others."""
 
-from typing import Any
+from typing import Annotated, Any, Generic, NamedTuple, Unpack
 
 import jax
 import jax.numpy as jnp
@@ -14,16 +14,38 @@ from .._distributions.projection import LinearLogits
 from .._kernels.streamed.contrast import BelongingOf
 from .._measures import streamed
 from .._measures.cross_entropy import cross_entropy_in_nats
+from ._counts import Counts
+from ._options import loss, Number, Option, R, Reduced
 
 
+class Towers(Reduced[R], Generic[R], total=False):
+    """What contrastive losses take.
+
+    temperature: What to divide similarities by.
+    axis_name: The axis of a surrounding `shard_map` over which the pairs are shared out.
+    block_size: How many partners to take at once.
+    """
+
+    temperature: Annotated[Number, Option(1.0, "(0, inf)")]
+    axis_name: Annotated[AxisName | None, Option()]
+    block_size: Annotated[int | None, Option()]
+
+
+class BiasedTowers(Towers[R], Generic[R], total=False):
+    """What contrastive losses of sigmoids take besides.
+
+    bias: What to add to similarities.
+    """
+
+    bias: Annotated[Number, Option(0.0, "(-inf, inf)")]
+
+
+@loss
 def contrastive_loss(
     a: Float[ArrayLike, "n d"],
     b: Float[ArrayLike, "n d"],
-    *,
-    temperature: float | Float[ArrayLike, ""] = 1.0,
-    axis_name: AxisName | None = None,
-    block_size: int | None = None,
-) -> Float[Array, " n"]:
+    **options: Unpack[Towers[R]],
+) -> R:
     """InfoNCE, the contrastive loss of CLIP, both ways, in nats; no n × n array is stored.
 
         zᵢⱼ = aᵢ · bⱼ / temperature
@@ -42,10 +64,13 @@ def contrastive_loss(
       axis_name: The axis of a surrounding `shard_map` over which the pairs are shared out,
         in equal parts: partners are sought among those of all devices.
       block_size: How many partners to take at once, as for `jxent.LinearLogits`.
+      weights: How much each pair counts, as for `softmax_cross_entropy`; all of them are
+        partners to choose from.
+      reduction: None for one number per pair, "sum", "mean" or `jxent.Mean`.
 
     Returns:
-      One number for each pair that is here, in [0, ∞]; float32 for half precision. Under
-      `axis_name`, take the mean with `jax.lax.pmean`.
+      One number for each pair that is here, in [0, ∞], or what `reduction` makes of them;
+      float32 for half precision. Under `axis_name`, take the mean with `jax.lax.pmean`.
 
     Limits:
       A confident match keeps its digits, as in `jxent.cross_entropy`: its loss is never
@@ -68,21 +93,20 @@ def contrastive_loss(
       Coding", 2018, section 2.3. Radford et al., "Learning Transferable Visual Models From
       Natural Language Supervision", ICML 2021, section 2.3.
     """
-    caller = "contrastive_loss"
-    forth, back, label = _both_ways(a, b, temperature, axis_name, block_size, caller)
-    y = Labels(label)
-    return (cross_entropy_in_nats(y, forth) + cross_entropy_in_nats(y, back)) / 2
+    towers = _both_ways(a, b, caller="contrastive_loss", **options)
+    y = Labels(towers.label)
+    nats = cross_entropy_in_nats(y, towers.forth) + cross_entropy_in_nats(
+        y, towers.back
+    )
+    return towers.counts.reduce(nats / 2, towers.reduction)
 
 
+@loss
 def sigmoid_contrastive_loss(
     a: Float[ArrayLike, "n d"],
     b: Float[ArrayLike, "n d"],
-    *,
-    temperature: float | Float[ArrayLike, ""] = 1.0,
-    bias: float | Float[ArrayLike, ""] = 0.0,
-    axis_name: AxisName | None = None,
-    block_size: int | None = None,
-) -> Float[Array, " n"]:
+    **options: Unpack[BiasedTowers[R]],
+) -> R:
     """The contrastive loss of SigLIP, in nats; no n × n array is stored.
 
         zᵢⱼ = aᵢ · bⱼ / temperature + bias
@@ -97,11 +121,11 @@ def sigmoid_contrastive_loss(
       temperature: What to divide similarities by. It may be learned.
       bias: What to add to them; since most pairs do not belong together, −10 is usual to
         begin with. It may be learned.
-      axis_name, block_size: As for `contrastive_loss`.
+      axis_name, block_size, weights, reduction: As for `contrastive_loss`.
 
     Returns:
-      One number for each row of `a` that is here, in [0, ∞]: the sum over all `b`. The
-      mean over rows is the loss of the paper.
+      One number for each row of `a` that is here, in [0, ∞]: the sum over all `b`. Or what
+      `reduction` makes of them; the mean over rows is the loss of the paper.
 
     Limits:
       Confident pairs, of either kind, keep their digits.
@@ -120,19 +144,26 @@ def sigmoid_contrastive_loss(
       Zhai, Mustafa, Kolesnikov and Beyer, "Sigmoid Loss for Language Image Pre-Training",
       ICCV 2023, section 3.2.
     """
-    caller = "sigmoid_contrastive_loss"
-    forth, _, label = _both_ways(a, b, temperature, axis_name, block_size, caller)
-    bias = jnp.asarray(bias, num.accumulator(forth.data.dtype))
-    if bias.ndim:
-        raise ValueError(f"{caller}: bias has shape {bias.shape}, and is one number")
-    rows = {"label": label, "bias": jnp.broadcast_to(bias, label.shape)}
-    return streamed.sums_of(forth, {"loss": BelongingOf()}, rows)["loss"]
+    bias = options.pop("bias")
+    towers = _both_ways(a, b, caller="sigmoid_contrastive_loss", **options)
+    bias = jnp.asarray(bias, num.accumulator(towers.forth.data.dtype))
+    bias = jnp.broadcast_to(bias, towers.label.shape)
+    rows = {"label": towers.label, "bias": bias}
+    found = streamed.sums_of(towers.forth, {"loss": BelongingOf()}, rows)
+    return towers.counts.reduce(found["loss"], towers.reduction)
+
+
+class _BothWays(NamedTuple):
+    forth: LinearLogits  # the partners of `a` among all of `b`
+    back: LinearLogits  # those of `b` among all of `a`
+    label: Int[Array, " n"]  # which are right
+    counts: Counts
+    reduction: Any
 
 
 def _both_ways(
-    a, b, temperature: Any, axis_name, block_size, caller: str
-) -> tuple[LinearLogits, LinearLogits, Int[Array, " n"]]:
-    """The partners of `a` among all of `b`, those of `b` among `a`; which are right."""
+    a, b, *, temperature, axis_name, block_size, weights, reduction, caller: str
+) -> _BothWays:
     a, b = jnp.asarray(a), jnp.asarray(b)
     if a.ndim != 2 or a.shape != b.shape:
         raise ValueError(
@@ -146,14 +177,10 @@ def _both_ways(
         everywhere = lambda x: jax.lax.all_gather(x, axis_name, tiled=True)
 
     def among(x, y):
-        q = LinearLogits(
-            x,
-            everywhere(y),
-            temperature=temperature,
-            vocab_axis=0,
-            block_size=block_size,
-        )
-        q.check("a · b", caller)
+        of = {"temperature": temperature, "block_size": block_size, "vocab_axis": 0}
+        q = LinearLogits(x, everywhere(y), **of)
+        q.check("the product of a and b", caller)
         return q
 
-    return among(a, b), among(b, a), label
+    counts = Counts.of(None, weights, label.shape, caller)
+    return _BothWays(among(a, b), among(b, a), label, counts, reduction)
