@@ -182,9 +182,15 @@ def top_k(student, teacher, **options):
     return distillation(student, teacher, teacher_classes=classes, **options)
 
 
+def log_loss(logits, labels):
+    return jxent.cross_entropy(jxent.Labels(labels), jxent.Logits(logits))
+
+
+chunked_mean = jxent.chunked(log_loss, lambda weight, hidden: hidden @ weight)
+
+
 def chunked(weight, hidden, labels):
-    label_loss = lambda z, y: jxent.cross_entropy(jxent.Labels(y), jxent.Logits(z))
-    return jxent.chunked(label_loss, lambda w, h: h @ w)(weight, hidden, labels).value
+    return chunked_mean(weight, hidden, labels).value
 
 
 CALLS = {

@@ -5,6 +5,7 @@ public name and every option, so that what is added later is swept as well.
 """
 
 import asyncio
+import gc
 import inspect
 import itertools
 
@@ -66,7 +67,7 @@ def test_exports_with_symbols_for_batch_and_classes(call, hasty_compiler):
     ]
     if call.owner is jxent.chunked:  # its weight comes first
         specs[0] = args[0]
-    fn = jax.jit(call.function)
+    fn = jax.jit(lambda *args: jax.tree.leaves(call.function(*args)))
     again = export.deserialize(export.export(fn)(*specs).serialize())
     close(again.call(*args), fn(*args))
 
@@ -264,48 +265,43 @@ jax.monitoring.register_event_duration_secs_listener(
 
 
 @each_call
-def test_a_second_call_compiles_nothing(call):
-    """Kind: a fresh closure in a scan, or a new static argument: a program at each call."""
-    args = [jnp.asarray(x) for x in call.args()]
-    slope = jax.grad(
-        lambda *args: sum(map(jnp.sum, jax.tree.leaves(call.function(*args))))
-    )
-    moving = next(
-        i for i, x in enumerate(args) if jnp.issubdtype(x.dtype, jnp.floating)
-    )
-    order = [args[moving], *args[:moving], *args[moving + 1 :]]
-    back = lambda x, *rest: call.function(*rest[:moving], x, *rest[moving:])
-    slope = jax.grad(lambda *args: sum(map(jnp.sum, jax.tree.leaves(back(*args)))))
-    for _ in range(2):
-        call.function(*args), slope(*order)
-    COMPILED.clear()
-    call.function(*args), slope(*order)
-    assert not COMPILED
-
-
-@each_call
-def test_no_nan_and_no_infinity_in_between(call, hasty_compiler):
-    """Kind: 0 · ∞ and ∞ − ∞ that are masked later, which `jax_debug_nans` sees."""
+def test_eager_calls_make_no_nan_and_compile_once(call, hasty_compiler):
+    """Two kinds: 0 · ∞ or ∞ − ∞ that is masked later, which `jax_debug_nans` sees; and a
+    fresh closure in a scan, or a new static argument, which compiles at every call.
+    """
     args = [jnp.asarray(x) for x in call.args()]
     total = lambda *args: sum(map(jnp.sum, jax.tree.leaves(call.function(*args))))
     moving = [i for i, x in enumerate(args) if jnp.issubdtype(x.dtype, jnp.floating)]
     with jax.debug_nans(True), jax.debug_infs(True):
-        call.function(*args)
-        jax.grad(total, moving)(*args)
-        jax.jit(jax.grad(total, moving))(*args)
+        for _ in range(3):
+            COMPILED.clear()
+            call.function(*args)
+            jax.grad(total, moving)(*args)
+    assert not COMPILED
+
+
+def test_eager_calls_keep_nothing():
+    """Kind: a cache that grows with every call."""
+    made = [(call, [jnp.asarray(x) for x in call.args()]) for call in ONCE.values()]
+    for call, args in made:
+        for _ in range(3):
+            call.function(*args)
+        gc.collect()
+        before = len(gc.get_objects())
+        for _ in range(20):
+            call.function(*args)
+        gc.collect()
+        assert len(gc.get_objects()) - before < 20, call.name
 
 
 def test_a_row_without_any_class_is_refused_by_name():
     """Kind: a shape that some functions take and others do not. There is no class to be."""
+    without = SIZES | {"k": 0}
     for call in ONCE.values():
-        if {"k"} & {letter for kind in call.kinds for letter in kind.shape}:
-            args = [
-                np.zeros(
-                    [0 if c == "k" else SIZES[c] for c in kind.shape.split()], x.dtype
-                )
-                for kind, x in zip(call.kinds, call.args(), strict=True)
-            ]
-            if any(kind in ("event logits", "events") for kind in call.arrays.values()):
-                continue  # no class axis, and no events are none
-            with pytest.raises(ValueError, match="no class"):
-                call.function(*args)
+        kinds = set(call.arrays.values())
+        if not kinds & {"probs", "logits", "log_probs", "log_predictions"}:
+            continue  # it has no class axis, or passes on what it was given
+        shapes = [[without[c] for c in kind.shape.split()] for kind in call.kinds]
+        args = [np.zeros(s, x.dtype) for s, x in zip(shapes, call.args(), strict=True)]
+        with pytest.raises(ValueError, match=f"^{call.name}: .*no class"):
+            call.function(*args)

@@ -34,6 +34,12 @@ class Domain(abc.ABC):
     such reductions run as they are under Explicit meshes, where indexing does not.
     """
 
+    def __eq__(self, other: object) -> bool:  # of those that have no fields
+        return type(self) is type(other)
+
+    def __hash__(self) -> int:
+        return hash(type(self))
+
     rows: ClassVar[bool] = True  # False: every number is by itself, a row of one
     integer: ClassVar[bool] = False  # whether it is of integers
 
@@ -69,7 +75,6 @@ class Domain(abc.ABC):
         """The words for a flaw that is not just a NaN or +inf."""
 
 
-@dataclass(frozen=True)
 class Simplex(Domain):
     """`pᵢ ≥ 0` and `Σᵢ pᵢ = 1`."""
 
@@ -111,7 +116,6 @@ class Simplex(Domain):
         return f"{flaw.at} sums to {total!s}, not 1; {fix}"
 
 
-@dataclass(frozen=True)
 class LogSimplex(Domain):
     """`log Σᵢ exp xᵢ = 0`."""
 
@@ -138,7 +142,6 @@ class LogSimplex(Domain):
         return f"{flaw.at} has logsumexp {lse!s}, not 0; {fix}"
 
 
-@dataclass(frozen=True)
 class SubLogSimplex(LogSimplex):
     """`Σᵢ exp xᵢ ≤ 1`: log-probabilities of some of the classes."""
 
@@ -156,7 +159,6 @@ class SubLogSimplex(LogSimplex):
 _NO_CLASS = "{} has no possible class: every entry is -inf; mask that row out"
 
 
-@dataclass(frozen=True)
 class HasSoftmax(Domain):
     """`xᵢ < +∞`, and some `xᵢ > −∞`."""
 
@@ -175,7 +177,6 @@ class HasSoftmax(Domain):
         return _NO_CLASS.format(flaw.at)
 
 
-@dataclass(frozen=True)
 class Finite(Domain):
     """`−∞ < xᵢ < +∞`: hidden states and weights."""
 
@@ -216,7 +217,6 @@ class Indices(Elementwise):
         return f"label {flaw.value} ({flaw.at}) is not in [0, {self.k}){hint}"
 
 
-@dataclass(frozen=True)
 class Different(Domain):
     """No index twice in a row: the classes that a shortened teacher tells of."""
 
@@ -237,7 +237,6 @@ class Different(Domain):
         return f"{flaw.at} is class {flaw.value}, which stands in that row already"
 
 
-@dataclass(frozen=True)
 class EventProbs(Elementwise):
     """`0 ≤ p ≤ 1`."""
 
@@ -249,7 +248,6 @@ class EventProbs(Elementwise):
         return f"{flaw.at} is {flaw.value!s}, not in [0, 1]; {fix}"
 
 
-@dataclass(frozen=True)
 class EventTargets(EventProbs):
     """`0 ≤ p ≤ 1`, of a loss, which takes the logits apart from them."""
 
@@ -257,7 +255,6 @@ class EventTargets(EventProbs):
         return f"{flaw.at} is {flaw.value!s}, not in [0, 1]"
 
 
-@dataclass(frozen=True)
 class Outcomes(Elementwise):
     """0 or 1: whether an event happened. Integers or not."""
 
@@ -269,7 +266,6 @@ class Outcomes(Elementwise):
         return f"{flaw.at} is {flaw.value!s}, neither 0 nor 1{hint}"
 
 
-@dataclass(frozen=True)
 class NotNaN(Elementwise):
     """`−∞ ≤ x ≤ +∞`: the logit of one event."""
 

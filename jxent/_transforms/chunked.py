@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jax.extend.core import jaxpr_as_fun
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Num
 
@@ -274,13 +273,11 @@ def _program(of_chunk: Callable[..., Tree], params: Tree, chunk: Tree):
     """
     closed, out = jax.make_jaxpr(of_chunk, return_shape=True)(params, chunk)
     jaxpr, structure = closed.jaxpr, jax.tree.structure(out)
-    ClosedJaxpr = type(closed)
 
     def program(both, chunk):
         params, consts = both
-        flat = jaxpr_as_fun(ClosedJaxpr(jaxpr, consts))(
-            *jax.tree.leaves((params, chunk))
-        )
+        leaves = jax.tree.leaves((params, chunk))
+        flat = jax.core.eval_jaxpr(jaxpr, consts, *leaves)
         return structure.unflatten(flat)
 
     leaves = jax.tree.leaves((params, chunk, closed.consts))

@@ -183,8 +183,8 @@ def kl_from_samples(
     if log_b is not None and estimator == "k2":
         raise ValueError(f"{caller}: k2 has no use for log_b; take k1 or k3")
     names = ("log_p", "log_q", "log_b")
-    given = (log_p, log_q) if log_b is None else (log_p, log_q, log_b)
-    logs = [as_array(x, name, caller) for x, name in zip(given, names, strict=False)]
+    samples = (log_p, log_q) if log_b is None else (log_p, log_q, log_b)
+    logs = [as_array(x, name, caller) for x, name in zip(samples, names, strict=False)]
     for x, name in zip(logs, names, strict=False):
         checks.check_float(x, name=name, caller=caller)
         if x.shape != logs[0].shape:

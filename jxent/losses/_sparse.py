@@ -341,11 +341,12 @@ def _above_threshold(alpha, x: Float[Array, "*batch k"]) -> Float[Array, "*batch
     gap, above = top[..., :-1] - top[..., 1:], jnp.arange(1, x.shape[-1], dtype=x.dtype)
     first = jnp.zeros_like(top[..., :1])
     step = gap * jnp.broadcast_to(above, gap.shape)
-    a = jnp.concatenate([first, jnp.cumsum(step, axis=-1)], axis=-1)
+    # The 0 in front is added up too, for an export may have a symbol for the classes.
+    a = jnp.cumsum(jnp.concatenate([first, step], axis=-1), axis=-1)
     b = a
     if alpha != 2:
         step = gap * (2 * a[..., :-1] + step)
-        b = jnp.concatenate([first, jnp.cumsum(step, axis=-1)], axis=-1)
+        b = jnp.cumsum(jnp.concatenate([first, step], axis=-1), axis=-1)
     size = jnp.sum(b < 1, axis=-1, keepdims=True)
     last, a, b = (jnp.take_along_axis(y, size - 1, axis=-1) for y in (top, a, b))
     # The last class of the support has t: Σ (uᵢ − u_last + t) = 1, or that of squares.

@@ -12,12 +12,14 @@ from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
-from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 from jax.sharding import PartitionSpec
 from jaxtyping import Array
 
 from ..._core.meshes import layout
+
+# `jax.extend.core` has it by name, but imports Pallas, which takes as long as this package.
+Primitive: Any = type(jax.lax.add_p)
 
 _X = TypeVar("_X")
 _Y = TypeVar("_Y")
