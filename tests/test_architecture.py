@@ -14,7 +14,7 @@ ROOMS = """
 _core.pytrees _core.shapes _core.modes _core.domains _core.meshes
 _core.verdicts
 _core.arithmetic
-_core.autodiff _core.means _core.pairs
+_core.autodiff _core.means _core.pairs _core.schedules
 checks
 _kernels.softmax _kernels.terms _kernels.events
 _kernels.tilt _kernels.entropy _kernels.label_loss
