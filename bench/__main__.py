@@ -13,6 +13,7 @@ from . import (
     meshes,
     overhead,
     pages,
+    passes,
     projection,
     scaling,
     speed,
@@ -29,12 +30,13 @@ BENCHMARKS: dict[str, ModuleType] = {
     "scaling": scaling,
     "overhead": overhead,
     "aot": aot,
+    "passes": passes,
     "projection": projection,
     "streaming": streaming,
     "meshes": meshes,
 }
 # Compilers for accelerators, and peers of theirs, are in few environments: ask by name.
-ASKED_FOR = ("aot", "projection", "streaming", "meshes")
+ASKED_FOR = ("aot", "passes", "projection", "streaming", "meshes")
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
