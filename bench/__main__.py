@@ -8,6 +8,7 @@ from types import ModuleType
 from . import (
     accuracy,
     aot,
+    device,
     losses,
     memory,
     meshes,
@@ -31,12 +32,13 @@ BENCHMARKS: dict[str, ModuleType] = {
     "overhead": overhead,
     "aot": aot,
     "passes": passes,
+    "device": device,
     "projection": projection,
     "streaming": streaming,
     "meshes": meshes,
 }
 # Compilers for accelerators, and peers of theirs, are in few environments: ask by name.
-ASKED_FOR = ("aot", "passes", "projection", "streaming", "meshes")
+ASKED_FOR = ("aot", "passes", "device", "projection", "streaming", "meshes")
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
