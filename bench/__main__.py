@@ -8,11 +8,13 @@ from types import ModuleType
 from . import (
     accuracy,
     aot,
+    device,
     losses,
     memory,
     meshes,
     overhead,
     pages,
+    passes,
     projection,
     scaling,
     speed,
@@ -29,12 +31,14 @@ BENCHMARKS: dict[str, ModuleType] = {
     "scaling": scaling,
     "overhead": overhead,
     "aot": aot,
+    "passes": passes,
+    "device": device,
     "projection": projection,
     "streaming": streaming,
     "meshes": meshes,
 }
 # Compilers for accelerators, and peers of theirs, are in few environments: ask by name.
-ASKED_FOR = ("aot", "projection", "streaming", "meshes")
+ASKED_FOR = ("aot", "passes", "device", "projection", "streaming", "meshes")
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:

@@ -2,7 +2,7 @@
 
 import functools
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -33,17 +33,25 @@ def run(selection: Selection) -> Result:
         for function in regime.functions:
             if selection.has(_title(regime, function)):
                 report.progress(_title(regime, function))
-                rng = np.random.default_rng(seed)
-                samples = regime.samples(rng, 8 if selection.quick else 64)
-                if selection.quick:  # most of its time is compiling, shape by shape
-                    samples = itertools.islice(samples, 1)
-                softmax = regime.through_softmax and function in FROM_PROBS
-                batches = [
-                    _Batch(function, sample.arguments(function, softmax), softmax)
-                    for sample in samples
-                ]
-                records += _measure(_title(regime, function), batches)
+                rows = 8 if selection.quick else 64
+                batches = batches_of(regime, function, seed, rows, selection.quick)
+                names = libraries.spellings()
+                records += measure(_title(regime, function), batches, names)
     return Result.now("accuracy", records)
+
+
+def batches_of(
+    regime: Regime, function: str, seed: int, rows: int, few: bool
+) -> list["_Batch"]:
+    """What the function is given in a regime: rows of every shape, or of the first."""
+    samples = regime.samples(np.random.default_rng(seed), rows)
+    if few:  # most of its time is compiling, shape by shape
+        samples = itertools.islice(samples, 1)
+    softmax = regime.through_softmax and function in FROM_PROBS
+    return [
+        _Batch(function, sample.arguments(function, softmax), softmax)
+        for sample in samples
+    ]
 
 
 def _title(regime: Regime, function: str) -> str:
@@ -86,12 +94,17 @@ class _Outcome(NamedTuple):
             yield Truth(value, *(tuple(x[i] for x in g) for g in (gradient, product)))
 
 
-def _measure(title: str, batches: Sequence[_Batch]) -> Iterator[Record]:
+def measure(
+    title: str, batches: Sequence[_Batch], names: Iterable[str]
+) -> Iterator[Record]:
+    """The errors of these libraries, those that have the function."""
+
     @functools.cache
     def expected(convention: Convention) -> list[Truth]:
         return [true for batch in batches for true in batch.truths(convention)]
 
-    for library, spellings in libraries.spellings().items():
+    for library in names:
+        spellings = libraries.spellings().get(library, {})
         if batches[0].function not in spellings:
             continue
         call, convention = spellings[batches[0].function]

@@ -1,4 +1,4 @@
-"""What a compiled program moves between devices, and what it may take, by its text."""
+"""What a compiled program moves, within a device and between devices, by its text."""
 
 import math
 import re
@@ -15,6 +15,8 @@ WIDTHS = {
     "f64": 8,
     "s64": 8,
     "u64": 8,
+    "s16": 2,
+    "u16": 2,
 }
 
 
@@ -46,7 +48,101 @@ def estimated_cycles(text: str) -> int:
     return sum(n * times for n, times in cycles if n < 2**62)  # else it does not know
 
 
-def _lines(text: str) -> list[tuple[str, int]]:
+class Traffic(NamedTuple):
+    """Bytes that a program reads from the device's memory, and writes to it."""
+
+    read: int
+    written: int
+
+
+def traffic(text: str, least: int) -> Traffic:
+    """Of arrays with at least `least` elements; those of which rows are picked aside."""
+    computations = dict(_computations(text))
+    shapes = {}
+    for lines in computations.values():
+        for line in lines:
+            if parsed := _instruction(line):
+                shapes[parsed.name] = parsed.shape
+    read = written = 0
+    for line, times in _lines(text, fused=False):
+        found = _instruction(line)
+        if found is None or found.opcode in _FREE:
+            continue
+        callee = re.search(r"calls=%?([\w.\-]+)", found.rest)
+        for i, operand in enumerate(found.operands):
+            fused = computations[callee[1]] if callee else []
+            picks = found.opcode in _PICKS or _is_picked_from(fused, i)
+            if not picks:
+                read += times * _large(shapes.get(operand, ""), least)
+        shape = found.shape
+        if found.opcode == "copy-start":  # (destination, source, context)
+            shape = shape.split("},")[0]
+        written += times * _large(shape, least)
+    return Traffic(read, written)
+
+
+_FREE = {
+    "parameter", "bitcast", "get-tuple-element", "tuple", "constant", "iota", "while",
+    "conditional", "call", "after-all", "opt-barrier", "copy-done", "partition-id",
+}  # fmt: skip
+_PICKS = {"gather", "dynamic-slice", "slice"}
+
+
+class _Instruction(NamedTuple):
+    name: str
+    shape: str
+    opcode: str
+    operands: list[str]
+    rest: str
+
+
+def _instruction(line: str) -> _Instruction | None:
+    line = re.sub(r"/\*.*?\*/", "", line.strip())
+    if not (match := re.match(r"(?:ROOT )?%?([\w.\-]+) = ", line)):
+        return None
+    shape, rest = _balanced(line[match.end() :], " ")
+    opcode, rest = rest.strip().split("(", 1)
+    inside, rest = _balanced("(" + rest, ")")
+    return _Instruction(
+        match[1], shape, opcode, re.findall(r"%([\w.\-]+)", inside), rest
+    )
+
+
+def _balanced(text: str, end: str) -> tuple[str, str]:
+    """`text` up to `end` outside of all brackets, and after it."""
+    depth = 0
+    for i, c in enumerate(text):
+        depth += (c in "([{") - (c in ")]}")
+        if depth == 0 and c == end:
+            return text[: i + 1], text[i + 1 :]
+    return text, ""
+
+
+def _is_picked_from(lines: list[str], parameter: int) -> bool:
+    """Whether a fusion does no more with its parameter than to pick rows from it."""
+    found = [x for x in map(_instruction, lines) if x]
+    names = {
+        x.name
+        for x, line in zip(found, (n for n in lines if _instruction(n)), strict=True)
+        if x.opcode == "parameter" and f"parameter({parameter})" in line
+    }
+    names |= {x.name for x in found if x.opcode == "bitcast" and names & {*x.operands}}
+    uses = [x.opcode for x in found if names & {*x.operands} and x.opcode != "bitcast"]
+    return bool(uses) and all(opcode in _PICKS for opcode in uses)
+
+
+def _large(shapes: str, least: int) -> int:
+    """Bytes of the large arrays among these; what is in a TPU's own memory is free."""
+    arrays = re.findall(r"(\w+)\[([\d,]*)\](\{[^}]*\})?", shapes)
+    sizes = [
+        (math.prod(int(n) for n in axes.split(",") if n), WIDTHS.get(dtype, 4))
+        for dtype, axes, layout in arrays
+        if "S(1)" not in layout
+    ]
+    return sum(n * width for n, width in sizes if n >= least)
+
+
+def _lines(text: str, fused: bool = True) -> list[tuple[str, int]]:
     """Every instruction of a compiled program, and how often it runs."""
     computations = dict(_computations(text))
     entry = re.search(r"^ENTRY %?([\w.\-]+)", text, re.MULTILINE)
@@ -63,7 +159,8 @@ def _lines(text: str) -> list[tuple[str, int]]:
                     r"constant\((\d+)\)", "".join(computations[loop[1]])
                 )
                 trips = max(map(int, known or limits))  # it counts up to the limit
-            for callee in re.findall(r"(?:body|calls|to_apply)=%?([\w.\-]+)", line):
+            inside = "body|calls|to_apply" if fused else "body"
+            for callee in re.findall(rf"(?:{inside})=%?([\w.\-]+)", line):
                 visit(callee, times * trips)
             for callees in re.findall(
                 r"(?:branch|called)_computations=\{(.*?)\}", line

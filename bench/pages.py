@@ -20,7 +20,7 @@ Benchmarks: TypeAlias = Mapping[str, ModuleType]
 
 def write(benchmarks: Benchmarks) -> None:
     for name, benchmark in benchmarks.items():
-        if result := report.load(name):
+        if (result := report.load(name)) and plot.possible():
             plot.save(benchmark.draw(result), report.RESULTS / f"{name}.png")
     for path, text in _texts(benchmarks).items():
         path.write_text(text, "utf-8")

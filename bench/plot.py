@@ -4,6 +4,7 @@ Colours are those of Okabe and Ito, which people with any colour vision can tell
 each library has a marker of its own as well.
 """
 
+import importlib.util
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -105,6 +106,11 @@ def _legend(figure: Figure) -> Figure:
         [handles[n] for n in names], names, loc="outside upper center", ncols=len(names)
     )
     return figure
+
+
+def possible() -> bool:
+    """Whether there is something to draw with."""
+    return importlib.util.find_spec("matplotlib") is not None
 
 
 def save(figure: Figure, path: Path) -> None:

@@ -6,7 +6,7 @@ import re
 import jax
 import pytest
 
-from bench import aot, projection
+from bench import aot, hlo, passes, projection
 from bench.cases import CASES, DTYPES
 from jxent import losses
 
@@ -47,3 +47,60 @@ def test_a_weight_of_columns_is_not_copied_either():
     assert mib <= 1.1 * 4 * size.tokens * size.width / 2**20 + 64
     weight = rf"= \w+\[{size.width},{size.classes}\]\S* (copy|convert|transpose)\("
     assert not re.findall(weight, program.as_text())
+
+
+# XLA's fusion is fragile: an innocent change may store what was made for one pass to
+# read in the next. The whole table is `python -m bench passes`.
+MOST = {
+    "labels": 3,
+    "labels, smoothed": 3,
+    "labels, z-loss": 3,
+    "soft targets": 6,
+    "entropy": 4,
+    "log_prob_and_entropy": 4,
+    "KL, student": 9,
+    "KL, both": 10,
+    "distillation": 9,
+    "distillation, reverse": 9,
+    "KL of probabilities": 4,
+}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", MOST)
+def test_a_gradient_makes_no_more_passes_than_it_has_to(name, dtype):
+    case = {case.name: case for case in passes.CASES}[name]
+    shape = passes.SHAPES[1]
+    found = passes.count(case.ours, case, "gradient", "H100", shape, dtype)
+    assert found.passes <= MOST[name] + 0.1
+    assert found.mib < 8
+
+
+def test_a_tpu_makes_as_few():
+    case = {case.name: case for case in passes.CASES}["labels"]
+    shape = passes.SHAPES[1]
+    found = passes.count(case.ours, case, "gradient", "TPU v6e", shape, "float32")
+    assert found.passes <= 3.1 and found.mib < 8
+
+
+def test_traffic_is_counted_once_for_each_array_read_or_written():
+    text = """
+%fused (p.0: f32[8,64], p.1: f32[8]) -> f32[8,64] {
+  %p.0 = f32[8,64]{1,0} parameter(0)
+  ROOT %neg = f32[8,64]{1,0} negate(%p.0)
+}
+%picked (p.2: f32[8,64], p.3: s32[8]) -> f32[8] {
+  %p.2 = f32[8,64]{1,0} parameter(0)
+  %p.3 = s32[8]{0} parameter(1)
+  ROOT %rows = f32[8]{0} gather(%p.2, %p.3), slice_sizes={1,1}
+}
+ENTRY %main (a: f32[8,64], i: s32[8]) -> f32[8,64] {
+  %a = f32[8,64]{1,0} parameter(0)
+  %i = s32[8]{0} parameter(1)
+  %row = f32[8]{0} fusion(%a, %i), kind=kLoop, calls=%picked
+  %near = f32[8,64]{1,0:S(1)} fusion(%a, %row), kind=kLoop, calls=%fused
+  ROOT %out = f32[8,64]{1,0} fusion(%near, %row), kind=kLoop, calls=%fused
+}
+"""
+    # Read once, written once; what stays in the TPU's own memory is neither.
+    assert hlo.traffic(text, 8 * 32) == (4 * 8 * 64, 4 * 8 * 64)

@@ -15,7 +15,7 @@ _core.pytrees _core.shapes _core.modes _core.domains _core.meshes
 _core.verdicts _core.ranges
 _core.arithmetic
 _core.pairs
-_core.autodiff _core.means
+_core.autodiff _core.means _core.schedules
 checks
 _kernels.softmax _kernels.terms _kernels.events _kernels.convex
 _kernels.ratios _kernels.gamma_gap _kernels.bessel _kernels.means

@@ -72,6 +72,12 @@ def test_smallest_overhead_case():
     assert {"jxent", "jax", "compiled"} <= {row[1] for row in rows(printed)}
 
 
+def test_the_script_for_a_device_runs_on_the_cpu_too():
+    table = rows(bench("device", "--quick", "--only", "8×16; KL, student"))
+    (found,) = [row for row in table if row[0].endswith("KL, student")]
+    assert all(float(cell.split()[0]) > 0 for cell in found[2:4])
+
+
 def test_exponent_of_a_power():
     times = {size: np.array([1e-9, 2e-9]) * size**1.5 for size in (10, 100, 1000)}
     np.testing.assert_allclose(scaling.exponents(times), [1.5, 1.5])

@@ -90,6 +90,11 @@ def with_derivatives_of(plain: Callable[..., Any]) -> Callable[..., Any]:
     return decorate
 
 
+def known(value: Array, function: Callable[..., Array], *args: Any) -> Array:
+    """`value`, which is `function(*args)`, and has its derivatives too."""
+    return with_derivatives_of(function)(lambda args, value: value)(args, value)
+
+
 FIXED: Any = None  # the term of what has no derivative
 
 

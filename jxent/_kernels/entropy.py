@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .._core import arithmetic as num, autodiff as ad
+from .._core import arithmetic as num, autodiff as ad, schedules
 from . import softmax as sm
 
 
@@ -22,38 +22,50 @@ def _surprise_jvp(primals, tangents):
 
 @jax.custom_jvp
 def softmax_entropy(z: Float[Array, "*batch k"]) -> Float[Array, "*batch"]:
-    return _softmax_value(num.at_least_float32(z))[0]
+    nats, _ = _hints(z)
+    return nats
 
 
 @softmax_entropy.defjvp
 def _softmax_entropy_jvp(primals, tangents):
     # With p = softmax(z):  ∂pⱼ/∂zᵢ = pⱼ (δᵢⱼ − pᵢ),  hence  ∂H/∂zᵢ = −pᵢ (log pᵢ + H).
     (z,), (z_dot,) = primals, tangents
-    _, hints = _softmax_value(num.at_least_float32(jax.lax.stop_gradient(z)))
-    return softmax_entropy(z), ad.along(z_dot, _softmax_slope, z, hints)
+    nats, hints = _hints(jax.lax.stop_gradient(z))
+    nats = ad.known(nats, softmax_entropy, z)
+    return nats, ad.along(z_dot, _softmax_slope, (z,), hints)
 
 
-def _softmax_value(z):
+def _hints(z):
     # H = −log p_top + Σ pᵢ (top − zᵢ): no term is negative, so no digit is lost.
     # The factor comes after the sum, since exp(−88) underflows, but 88 times it does not.
     # The sum may be infinite where the factor is 0: all others masked by large numbers.
-    part = sm.partition(z)
-    terms = num.weigh(sm.below_top(z, part), part.top - z)
-    spread = num.weigh(part.scale, jnp.sum(terms, axis=-1, keepdims=True))
+    part, total = schedules.by_platform(z, cpu=_sums_on_cpu, accelerator=_sums)
+    spread = num.weigh(part.scale, total)
     return (part.surprise + spread)[..., 0], (part, spread)
 
 
-def _softmax_slope(z, hints):
-    return _softmax_slope_at((num.at_least_float32(z),), hints)
+def _sums_on_cpu(z):
+    z = num.at_least_float32(z)
+    part = sm.partition(z)
+    terms = num.weigh(sm.below_top(z, part), part.top - z)
+    return part, jnp.sum(terms, axis=-1, keepdims=True)
+
+
+def _sums(z):
+    lag = lambda z, top: top - z.astype(top.dtype)
+    part, (total,) = sm.parted(z, num.accumulator(z.dtype), weighted=[lag])
+    return part, total
 
 
 def _softmax_slope_plainly(z):
+    z = num.at_least_float32(z)
     h, p = softmax_entropy(z)[..., None], sm.softmax(z)
     return -p * (jnp.where(p == 0, 0, sm.log_softmax(z)) + h)
 
 
 @ad.with_derivatives_of(_softmax_slope_plainly)
-def _softmax_slope_at(args, hints):
+def _softmax_slope(args, hints):
     # log pᵢ + H = (zᵢ − top) + Σ pⱼ (top − zⱼ), which is small near the uniform softmax.
-    (z,), (part, spread) = args, hints
+    (z,), (part, spread) = schedules.read_again(args, hints)
+    z = num.at_least_float32(z)
     return -num.weigh(sm.probabilities(z, part), (z - part.top) + spread)

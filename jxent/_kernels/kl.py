@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .._core import arithmetic as num, autodiff as ad
+from .._core import arithmetic as num, autodiff as ad, schedules
 from . import softmax as sm
 from .tilt import difference, excess, probability, tilt
 
@@ -15,7 +15,7 @@ from .tilt import difference, excess, probability, tilt
 def softmax_kl(
     a: Float[Array, "*batch k"], b: Float[Array, "*batch k"]
 ) -> Float[Array, "*batch"]:
-    return tilt(*num.widen(a, b)).kl[..., 0]
+    return tilt(a, b).kl[..., 0]
 
 
 @functools.partial(softmax_kl.defjvp, symbolic_zeros=True)
@@ -23,18 +23,15 @@ def _softmax_kl_jvp(primals, tangents):
     # KL = log Σ exp(bⱼ) − log Σ exp(aⱼ) − Σ pⱼ (bⱼ − aⱼ),  hence
     # ∂KL/∂aᵢ = −pᵢ eᵢ  and  ∂KL/∂bᵢ = qᵢ − pᵢ = pᵢ (exp(eᵢ − KL) − 1).
     (a, b), (a_dot, b_dot) = primals, tangents
-    hints = tilt(*num.widen(*jax.lax.stop_gradient(primals)))
-    along_a = a_dot, lambda a_dot: ad.along(a_dot, _slope_by_a, a, b, hints)
+    hints = tilt(*jax.lax.stop_gradient(primals))
+    along_a = a_dot, lambda a_dot: ad.along(a_dot, _slope_by_a, (a, b), hints)
     along_b = b_dot, lambda b_dot: ad.along(b_dot, difference, a, b, hints)
-    nats = softmax_kl(a, b)
+    nats = ad.known(hints.kl[..., 0], softmax_kl, a, b)
     return nats, ad.tangent_of(nats, along_a, along_b)
 
 
-def _slope_by_a(a, b, hints):
-    return _slope_by_a_at(num.widen(a, b), hints)
-
-
 def _slope_by_a_plainly(a, b):
+    a, b = num.widen(a, b)
     p, lead = sm.softmax(a), sm.leader(a)
     shared = (p > 0) & (b > -jnp.inf)
     # Centred before they are subtracted, which keeps the digits of far-apart offsets.
@@ -44,7 +41,8 @@ def _slope_by_a_plainly(a, b):
 
 
 @ad.with_derivatives_of(_slope_by_a_plainly)
-def _slope_by_a_at(args, hints):
-    a, b = args
+def _slope_by_a(args, hints):
+    args, hints = schedules.read_again(args, hints)
+    a, b = num.widen(*args)
     p = probability(a, hints.a0, hints.a_mass)
     return -num.weigh(p, excess(a, b, hints))

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from .._core import arithmetic as num, autodiff as ad, meshes as mesh
+from .._core import arithmetic as num, autodiff as ad, meshes as mesh, schedules
 from . import softmax as sm
 
 
@@ -42,9 +42,10 @@ def _label_cross_entropy_jvp(smoothing, primals, tangents):
     # ∂(−Σ tⱼ log pⱼ)/∂zᵢ = pᵢ − tᵢ,  with t = (1 − s) [i = y] + s/k. At the label pᵢ − 1
     # is −(1 − p_y) = expm1(−loss): small where p_y is near 1, and it keeps its digits.
     (z, y), (z_dot, _) = primals, tangents
-    _, hints = _label_value(jax.lax.stop_gradient(z), y, smoothing)
-    nats = _label_cross_entropy(z, y, smoothing)
-    return nats, ad.along(z_dot, _label_slope, z, y, hints, smoothing)
+    nats, hints = _label_value(jax.lax.stop_gradient(z), y, smoothing)
+    again = lambda z, y: _label_cross_entropy(z, y, smoothing)
+    nats = ad.known(nats, again, z, y)
+    return nats, ad.along(z_dot, _label_slope, (z,), (y, hints, smoothing))
 
 
 class _LabelHints(NamedTuple):
@@ -57,12 +58,15 @@ def _label_value(z, y, smoothing):
     # −log p_y = log(1 + Σ_{j ≠ y} exp(zⱼ − z_y)), measured from the largest other logit:
     # nothing is subtracted from 1, and a confidently right label keeps its small loss.
     valid = (0 <= y) & (y < z.shape[-1])
-    z_y = mesh.pick(z, jnp.where(valid, y, 0)[..., None])
-    # Not before: a gather from the float32 logits would have XLA store them. Nor does it
-    # read half precision twice rather than store it widened, unless it has to.
-    again = z if z.dtype.itemsize > 2 else jax.lax.optimization_barrier(z)
-    z, z_y = num.at_least_float32(z), num.at_least_float32(z_y)
-    rest = sm.rest_of(z, sm.at_class(y, z))
+    # Gather before widening: gathering from the float32 copy would make XLA store it.
+    z_y = num.at_least_float32(mesh.pick(z, jnp.where(valid, y, 0)[..., None]))
+    rest, step = schedules.by_platform(
+        z,
+        y,
+        z_y,
+        cpu=functools.partial(_sums_on_cpu, smoothing),
+        accelerator=functools.partial(_sums, smoothing),
+    )
     lag, error = num.two_diff(rest.top, z_y)
     ratio = jnp.exp(-jnp.abs(lag)) * (1 - jnp.sign(lag) * error)
     ahead = jnp.log1p(ratio * rest.total)
@@ -71,26 +75,43 @@ def _label_value(z, y, smoothing):
     scale = jnp.where(lag <= 0, ratio * jnp.exp(-loss), 1 / (rest.total + ratio))
     loss = jnp.where(valid[..., None], loss, jnp.nan)
     scale = jnp.where(valid[..., None], scale, jnp.nan)
-    nats = loss[..., 0]
-    if smoothing:
-        # The mean of −log pⱼ = loss + (z_y − zⱼ) over all classes. For z_y = −inf the loss
-        # is infinite as it is. (A select inside the mean would have XLA store it.) The
-        # weight is taken inside the sum, which masks as large as numbers go would overflow.
-        weight = smoothing / z.shape[-1]
-        step = jnp.sum((z_y - num.at_least_float32(again)) * weight, axis=-1)
-        nats = nats + jnp.where(z_y[..., 0] == -jnp.inf, 0, step)
-    return nats, _LabelHints(loss, sm.reference(rest.top), scale)
+    # The mean of −log pⱼ = loss + (z_y − zⱼ) over all classes, of which `step` is the
+    # second part. For z_y = −inf the loss is infinite as it is.
+    nats = loss + jnp.where(z_y == -jnp.inf, 0, step)
+    return nats[..., 0], _LabelHints(loss, sm.reference(rest.top), scale)
 
 
-def _label_slope(z, y, hints, smoothing):
+def _sums_on_cpu(smoothing, z, y, z_y):
+    """The classes but y, and s times the mean of z_y − zⱼ."""
+    # XLA does not read half precision twice rather than store it widened, unless it has to.
+    again = z if z.dtype.itemsize > 2 else jax.lax.optimization_barrier(z)
     z = num.at_least_float32(z)
-    return _label_slope_at((z,), (y, hints, smoothing))
+    step = jnp.zeros_like(z_y)
+    if smoothing:
+        # (A select inside the sum would have XLA store it.)
+        step = jnp.sum(_steps(smoothing, again, z_y), axis=-1, keepdims=True)
+    return sm.rest_of(z, sm.at_class(y, z)), step
 
 
-@ad.with_derivatives_of(sm.softmax)
-def _label_slope_at(args, hints):
-    (z,), (y, (loss, rival, scale), smoothing) = args, hints
+def _sums(smoothing, z, y, z_y):
+    z = num.at_least_float32(z)
+    steps = (_steps(smoothing, z, z_y),) if smoothing else ()
+    others = jnp.where(sm.at_class(y, z), -jnp.inf, z)
+    rest, step = sm.rest_and_sums(others, plain=steps)
+    return rest, step[0] if smoothing else jnp.zeros_like(z_y)
+
+
+def _steps(smoothing, z, z_y):
+    # The weight is taken inside the sum, which masks as large as numbers go would overflow.
+    return (z_y - num.at_least_float32(z)) * (smoothing / z.shape[-1])
+
+
+@ad.with_derivatives_of(lambda z: sm.softmax(num.at_least_float32(z)))
+def _label_slope(args, hints):
     # As in `sm.below_top`, the very numbers that `rest_of` adds up.
+    y, numbers, smoothing = hints
+    (z,), (loss, rival, scale) = schedules.read_again(args, numbers)
+    z = num.at_least_float32(z)
     label = sm.at_class(y, z)
     others = jnp.exp(jnp.where(label, -jnp.inf, z) - rival) * scale
     slope = jnp.where(label, jnp.expm1(-loss) + smoothing, others)

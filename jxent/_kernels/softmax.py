@@ -6,13 +6,14 @@ leading class and the others, and the others are measured against the largest of
 """
 
 import functools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from .._core import arithmetic as num
+from .._core import arithmetic as num, schedules
 
 
 class Rest(NamedTuple):
@@ -27,6 +28,37 @@ def rest_of(z: Float[Array, "*batch k"], excluded: Bool[Array, "*batch k"]) -> R
     top = jnp.max(z, axis=-1, keepdims=True)
     total = jnp.sum(jnp.exp(z - reference(top)), axis=-1, keepdims=True)
     return Rest(top, total)
+
+
+def rest_and_sums(
+    z: Float[Array, "*batch k"],
+    weighted: Sequence[Float[Array, "*batch k"]] = (),
+    plain: Sequence[Float[Array, "*batch k"]] = (),
+) -> tuple[Rest, list[Float[Array, "*batch 1"]]]:
+    """Of classes that are not −inf, with `Σ exp(zⱼ − top) wⱼ`, and sums over all classes.
+
+    All in one pass, in which two parts of a row are merged thus:
+
+        Σ exp(zⱼ − max(r, u)) = Σ₁ exp(zⱼ − r) + exp(u − r) Σ₂ exp(zⱼ − u)        u ≤ r
+    """
+    count = 1 + len(weighted)
+
+    def merge(x, y):
+        (r, *xs), (u, *ys) = x, y
+        factor = jnp.where(r == u, 1, jnp.exp(-jnp.abs(r - u)))
+        one, other = jnp.where(r >= u, 1, factor), jnp.where(r >= u, factor, 1)
+        sums = [
+            num.weigh(one, i) + num.weigh(other, j)
+            for i, j in zip(xs[:count], ys[:count], strict=True)
+        ]
+        more = [i + j for i, j in zip(xs[count:], ys[count:], strict=True)]
+        return jnp.maximum(r, u), *sums, *more
+
+    here = (z > -jnp.inf).astype(z.dtype)
+    leaves = [z, here, *weighted, *plain]
+    nothing = [-jnp.inf, *[0] * (len(leaves) - 1)]
+    top, total, *sums = schedules.merge_rows(leaves, nothing, merge)
+    return Rest(top, total), sums
 
 
 def reference(top: Float[Array, "*batch 1"]) -> Float[Array, "*batch 1"]:
@@ -47,18 +79,47 @@ class Partition(NamedTuple):
 
 
 def partition(z: Float[Array, "*batch k"]) -> Partition:
+    return schedules.by_platform(
+        z, cpu=_partition_on_cpu, accelerator=lambda z: parted(z, z.dtype)[0]
+    )
+
+
+def _partition_on_cpu(z):
     # With m = max z and r the largest logit below it,
     #     −log p_top = log Σ exp(zⱼ − m) = log1p(exp(r − m) · Σ_{zⱼ < m} exp(zⱼ − r)).
     # The right-hand side keeps its digits however small it is. Several classes may share
     # the top; then the sum is 2 or more, and the left-hand side has all of its digits.
     top = jnp.max(z, axis=-1, keepdims=True)
     rest = rest_of(z, z == top)
-    gap, error = num.two_diff(rest.top, top)
-    odds = jnp.exp(gap) * (1 + error)
+    odds = _odds(rest.top, top)
     # Behind the barrier, XLA does not see that others need z − top too, and store it.
     total = jnp.sum(jnp.exp(z - jax.lax.optimization_barrier(top)), -1, keepdims=True)
     surprise = jnp.log1p(jnp.where(total < 1.5, odds * rest.total, total - 1))
     return Partition(top, reference(rest.top), surprise, odds * jnp.exp(-surprise))
+
+
+def parted(z, dtype, weighted=(), plain=(), args=()):
+    """`partition` in two passes, with sums of terms that depend on the top."""
+    # Of c classes that share the top, −log p_top = log1p((c − 1) + odds · Σ exp(zⱼ − r)).
+    top = num.at_least_float32(jnp.max(z, axis=-1, keepdims=True))
+    ties = lambda z, top, *_: (num.at_least_float32(z) == top).astype(top.dtype)
+    below = lambda z, top, *_: jnp.where(
+        ties(z, top) > 0, -jnp.inf, z.astype(top.dtype)
+    )
+    given = z, top, *args
+    z, *weighted = schedules.each_of([below, *weighted], *given)
+    rest, sums = rest_and_sums(z, weighted, schedules.each_of([ties, *plain], *given))
+    ties = sums.pop(len(weighted))
+    odds = _odds(rest.top, top)
+    surprise = jnp.log1p((ties - 1) + odds * rest.total)
+    surprise = jnp.where(top == -jnp.inf, jnp.nan, surprise)
+    part = Partition(top, reference(rest.top), surprise, odds * jnp.exp(-surprise))
+    return part, sums
+
+
+def _odds(rival, top):
+    gap, error = num.two_diff(rival, top)
+    return jnp.exp(gap) * (1 + error)
 
 
 def probabilities(

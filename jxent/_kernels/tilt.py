@@ -1,12 +1,13 @@
 """How the softmaxes of two rows of logits differ, exact where they hardly do."""
 
 import functools
+import math
 from typing import NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .._core import arithmetic as num, autodiff as ad
+from .._core import arithmetic as num, autodiff as ad, schedules
 from . import softmax as sm
 
 
@@ -31,6 +32,12 @@ class Tilt(NamedTuple):
     lead: Float[Array, "*batch 1"]  # log (q₀ / p₀) = −log Σ pⱼ exp(dⱼ)
 
 
+class Tops(NamedTuple):
+    a0: Float[Array, "*batch 1"]
+    b0: Float[Array, "*batch 1"]
+    b_top: Float[Array, "*batch 1"]
+
+
 def _step(a, b, a0, b0):
     """`d`, and what it is for an impossible class: −∞ for q's, ∞ or NaN for p's."""
     step, error = num.two_diff(b, a)
@@ -41,68 +48,136 @@ def _step(a, b, a0, b0):
 
 
 def tilt(a: Float[Array, "*batch k"], b: Float[Array, "*batch k"]) -> Tilt:
+    """The numbers of a row, of logits as they came."""
+    return schedules.by_platform(a, b, cpu=_tilt_on_cpu, accelerator=_tilt)
+
+
+def _tilt_on_cpu(a, b):
+    a, b = num.widen(a, b)
     total = functools.partial(jnp.sum, axis=-1, keepdims=True)
     a0 = jnp.max(a, axis=-1, keepdims=True)
     b_top = jnp.max(b, axis=-1, keepdims=True)
     b0 = jnp.max(jnp.where(a == a0, b, -jnp.inf), axis=-1, keepdims=True)
-    b0 = jnp.where(b0 == -jnp.inf, b_top, b0)
-    a_mass, moment, lag, risen = map(total, moments(a, b, a0, b0, b_top))
-    b_mass = total(num.exp_of_difference(b, b_top))
-    mean, lead = moment / a_mass, lead_of(risen / a_mass)
-    near = total(curvature(a, b, a0, b0, b_top, mean)) / a_mass
+    tops = Tops(a0, jnp.where(b0 == -jnp.inf, b_top, b0), b_top)
+    sums = [total(term(a, b, tops)) for term in MOMENTS]
+    more = [total(term(a, b, tops, *sums[:2])) for term in CURVATURE]
+    return tilt_of(tops, *sums, *more)
+
+
+def _tilt(a, b):
+    # Three passes: who leads, what is summed, and what is summed around the mean.
+    a0, b0, b_top = num.widen(*leaders(a, b))
+    tops = Tops(a0, jnp.where(b0 == -jnp.inf, b_top, b0), b_top)
+    sums = schedules.row_sums(*schedules.each_of(MOMENTS, a, b, tops))
+    terms = schedules.each_of(CURVATURE, a, b, tops, *sums[:2])
+    return tilt_of(tops, *sums, *schedules.row_sums(*terms))
+
+
+def leaders(a, b):
+    """The top of `a`, the largest `b` where `a` has it, and the top of `b`."""
+
+    def merge(x, y):
+        (m, i, s), (n, j, t) = x, y
+        first = (m > n) | ((m == n) & (i >= j))
+        return jnp.where(first, m, n), jnp.where(first, i, j), jnp.maximum(s, t)
+
+    a, b = num.widen(a, b)
+    return schedules.merge_rows((a, b, b), [-jnp.inf] * 3, merge)
+
+
+def tilt_of(tops, a_mass, moment, lag, risen, b_mass, near, lost) -> Tilt:
+    """The numbers of a row, of the sums over its classes."""
+    a0, b0, b_top = tops
+    # log (q₀ / p₀), of Σ p (exp(d) − 1); no less than −70, where it is of no use.
+    lead = -jnp.log1p(jnp.minimum(risen / a_mass, 1e30))
+    # Σ qⱼ exp(KL) = 1, hence KL = log1p(Σ pⱼ (exp(eⱼ) − 1 − eⱼ)), without a negative term.
+    # The exponentials overflow where KL is large, and the plain difference will do:
+    # H(p, q) = log b_mass + Σ p (b_top − b)  less  H(p) = log a_mass + Σ p (a₀ − a).
     far = jnp.log(b_mass) - jnp.log(a_mass) + lag / a_mass
-    lost = jnp.any(lost_from_q(a, b, a0, a_mass), axis=-1, keepdims=True)
-    kl = divergence(near, far, lost & (b_top > -jnp.inf))
-    return Tilt(a0, b0, a_mass, b_top, b_mass, mean, kl, lead)
+    kl = jnp.where(far > 40, far, jnp.log1p(near / a_mass))
+    kl = jnp.where((lost > 0) & (b_top > -jnp.inf), jnp.inf, kl)
+    return Tilt(a0, b0, a_mass, b_top, b_mass, moment / a_mass, kl, lead)
 
 
-# What the classes add to a row's statistics. All are relative to exp(a₀), and so have to
-# be divided by a_mass when they have been summed.
+# What the classes add to a row's sums. But for b's mass all is relative to exp(a₀), and
+# so has to be divided by Σ exp(aⱼ − a₀) when it has been summed.
 
 
-def moments(a, b, a0, b0, b_top):
-    """What each class adds to the four sums that align the two softmaxes."""
-    p = num.exp_of_difference(a, a0)
-    shared = (p > 0) & (b > -jnp.inf)
-    d = _step(a, b, a0, b0)
-    lag = (b_top - b) - (a0 - a)
-    near = p * jnp.expm1(jnp.clip(d, -1, 1))
-    far = num.exp_of_difference(b, b0) - p
-    risen = jnp.where(shared & (jnp.abs(d) <= 1), near, far)
-    return p, jnp.where(shared, p * d, 0), jnp.where(shared, p * lag, 0), risen
+# Of what is dear, each makes use once: XLA would store what is used twice.
 
 
-def curvature(a, b, a0, b0, b_top, mean):
-    """What each class adds to Σ p (exp(e) − 1 − e), of which no term is negative."""
-    p = num.exp_of_difference(a, a0)
-    shared = (p > 0) & (b > -jnp.inf)
-    e = _step(a, b, a0, b0) - mean
-    near = p * num.expm1_minus(jnp.clip(e, -1, 1))
-    far = num.exp_of_difference(b, b_top) * jnp.exp((b_top - b0) - mean)
-    far = far - jnp.where(shared, p * (1 + e), 0)
-    return jnp.where(shared & (jnp.abs(e) <= 1), near, far)
+def _possible(a, b, tops):
+    """Where neither p nor q is 0."""
+    return (a - tops.a0 > math.log(num.tiny(a.dtype))) & (b > -jnp.inf)
 
 
-def lost_from_q(a, b, a0, a_mass):
+def _of_p(term):
+    """`p · term`, over the classes that are possible in both."""
+
+    def summand(a, b, tops):
+        a, b = num.widen(a, b)
+        p = num.exp_of_difference(a, tops.a0)
+        return jnp.where(_possible(a, b, tops), p * term(a, b, tops), 0)
+
+    return summand
+
+
+def _mass(a, b, tops):
+    a, _ = num.widen(a, b)
+    return num.exp_of_difference(a, tops.a0)
+
+
+def _other_mass(a, b, tops):
+    _, b = num.widen(a, b)
+    return num.exp_of_difference(b, tops.b_top)
+
+
+def _risen(a, b, tops):
+    """p (exp(d) − 1)"""
+    a, b = num.widen(a, b)
+    d = _step(a, b, tops.a0, tops.b0)
+    near = _possible(a, b, tops) & (jnp.abs(d) <= 1)
+    x = jnp.clip(d, -1, 1)
+    p = num.exp_of_difference(a, tops.a0)
+    q = num.exp_of_difference(b, tops.b0)
+    return p * jnp.where(near, x + num.expm1_minus(x), -1) + jnp.where(near, 0, q)
+
+
+MOMENTS = (
+    _mass,
+    _of_p(lambda a, b, tops: _step(a, b, tops.a0, tops.b0)),
+    _of_p(lambda a, b, tops: (tops.b_top - b) - (tops.a0 - a)),
+    _risen,
+    _other_mass,
+)
+
+
+def _curvature(a, b, tops, a_mass, moment):
+    """p (exp(e) − 1 − e), of which no term is negative."""
+    a, b = num.widen(a, b)
+    mean = moment / a_mass
+    e = _step(a, b, tops.a0, tops.b0) - mean
+    possible = _possible(a, b, tops)
+    near = possible & (jnp.abs(e) <= 1)
+    p = num.exp_of_difference(a, tops.a0)
+    q = num.exp_of_difference(b, tops.b_top)
+    factor = jnp.exp((tops.b_top - tops.b0) - mean)
+    of_p = jnp.where(near, num.expm1_minus(jnp.clip(e, -1, 1)), -(1 + e))
+    return jnp.where(possible, p * of_p, 0) + jnp.where(near, 0, q * factor)
+
+
+def _lost(a, b, tops, a_mass, moment):
     """Where q is 0 and p is not; a logit whose probability underflows is as −∞."""
-    return (probability(a, a0, a_mass) > 0) & (b == -jnp.inf)
+    a, b = num.widen(a, b)
+    lost = (probability(a, tops.a0, a_mass) > 0) & (b == -jnp.inf)
+    return lost.astype(a.dtype)
+
+
+CURVATURE = (_curvature, _lost)
 
 
 def probability(z, top, mass):
     return num.exp_of_difference(z, top) / mass
-
-
-def lead_of(risen):
-    """log (q₀ / p₀), of Σ p (exp(d) − 1); no less than −70, where it is of no use."""
-    return -jnp.log1p(jnp.minimum(risen, 1e30))
-
-
-def divergence(near, far, lost):
-    """KL(p ‖ q), of Σ p (exp(e) − 1 − e), and of cross-entropy less entropy."""
-    # Σ qⱼ exp(KL) = 1, hence KL = log1p(Σ pⱼ (exp(eⱼ) − 1 − eⱼ)), without a negative term.
-    # The exponentials overflow where KL is large, and the plain difference will do:
-    # H(p, q) = log b_mass + Σ p (b_top − b)  less  H(p) = log a_mass + Σ p (a₀ − a).
-    return jnp.where(lost, jnp.inf, jnp.where(far > 40, far, jnp.log1p(near)))
 
 
 def excess(a, b, tilt):
@@ -111,7 +186,7 @@ def excess(a, b, tilt):
 
 
 def _softmaxes_plainly(a, b):
-    p, q = sm.softmax(a), sm.softmax(b)
+    p, q = map(sm.softmax, num.widen(a, b))
     return p, q, q - p
 
 
@@ -119,7 +194,8 @@ def _softmaxes_plainly(a, b):
 def softmaxes(args, tilt):
     """p = softmax(a), q = softmax(b), and q − p with its digits where they are near."""
     # Where q₀ and p₀ are a factor e apart, q − p is as large as p₀, and nothing cancels.
-    a, b = args
+    args, tilt = schedules.read_again(args, tilt)
+    a, b = num.widen(*args)
     p = probability(a, tilt.a0, tilt.a_mass)
     q = probability(b, tilt.b_top, tilt.b_mass)
     t = _step(a, b, tilt.a0, tilt.b0) + tilt.lead
@@ -128,5 +204,5 @@ def softmaxes(args, tilt):
 
 def difference(a, b, tilt):
     """`softmax(b) − softmax(a)`, from logits as they came."""
-    _, _, d = softmaxes(num.widen(a, b), tilt)
+    _, _, d = softmaxes((a, b), tilt)
     return d

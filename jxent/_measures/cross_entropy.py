@@ -11,7 +11,7 @@ from .._core import arithmetic as num
 from .._distributions.admit import admit_pair, AnyDensity, AnyDistribution
 from .._distributions.base import Distribution, Model, Streamed
 from .._distributions.binary import BinaryLogits, BinaryProbs
-from .._distributions.discrete import Labels, Logits
+from .._distributions.discrete import Labels, Logits, Probs
 from .._distributions.families import Family, meet
 from .._kernels.events import event_cross_entropy, logistic_cross_entropy
 from .._kernels.label_loss import label_cross_entropy, log_loss
@@ -94,6 +94,8 @@ def cross_entropy_in_nats(p: Any, q: Model | Family) -> Float[Array, "*batch"]:
             return log_loss(log_q, p.data, p.share(log_q.dtype))
         case Logits(), Logits():
             return softmax_cross_entropy(p.data, q.data)
+        case Probs(), Logits():
+            return soft_cross_entropy(p.data, q.data)
         case _, Logits():
             return soft_cross_entropy(p.among(q).probs(), q.data)
     probs, log_q = num.widen(p.among(q).probs(), q.log_probs())
