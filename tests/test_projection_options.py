@@ -61,6 +61,13 @@ def test_a_cap_and_temperatures_of_rows_have_all_derivatives():
     close(derivatives(streamed)(ARGS, DOTS), expected())
 
 
+def test_temperatures_broadcast_to_the_rows():
+    h, w, *_, t = ARGS
+    of = lambda t: entropy(LinearLogits(h, w, temperature=t, block_size=16))
+    close(of(t[:, :1]), of(jnp.broadcast_to(t[:, :1], BATCH)))
+    close(of(t[0]), of(jnp.broadcast_to(t[:1], BATCH)))
+
+
 def test_many_tokens_go_in_blocks(monkeypatch):
     # As 3 blocks of 4 tokens, and tiles of 16 classes, the last of which is narrower.
     module = sys.modules["jxent._kernels.streamed.class_sum"]
@@ -135,9 +142,9 @@ def test_an_eager_call_compiles_once():
         ),
         (
             {"softcap": jnp.ones(2)},
-            r"softcap of p has shape \(2,\), and must be one number",
+            r"softcap of p has shape \(2,\), and is one number",
         ),
-        ({"softcap": -1.0}, "softcap of p is -1.0, and must be positive"),
+        ({"softcap": -1.0}, "softcap of p is -1.0, not in"),
     ],
 )
 def test_shapes_of_numbers(given, message):
