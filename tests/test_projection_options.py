@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import jxent
-from jxent import cross_entropy, entropy, Labels, LinearLogits, Logits
+from jxent import cross_entropy, entropy, Labels, LinearLogits, Logits, losses
 from jxent._kernels.streamed import blocks, tiles
 
 rng = np.random.default_rng(0)
@@ -110,6 +110,27 @@ def test_a_cap_makes_no_masked_class_possible():
     cut = lambda g: (g[0], g[1][:, : V - 3], g[2][: V - 3], g[3])
     close(cut(got), cut(expected))
     assert not got[2][V - 3 :].any() and not got[1][:, V - 3 :].any()
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_classes_that_are_padding_get_no_smoothing(weighted):
+    exist = jnp.arange(V) < V - 3
+    per_class = jnp.linspace(0.5, 2, V) if weighted else None
+    options = {"label_smoothing": 0.1, "z_loss": 1e-2, "reduction": "sum"}
+    fused = lambda h, w, b, per_class, **masks: losses.linear_softmax_cross_entropy(
+        h, w, Y % (V - 3), bias=b, class_weights=per_class, **options, **masks
+    )
+    slopes = lambda f, *args, **masks: jax.jit(
+        jax.value_and_grad(lambda *args: f(*args, **masks), (0, 1, 2))
+    )(*args)
+    h, w, b, *_ = ARGS
+    value, got = slopes(fused, h, w, b, per_class, class_mask=exist)
+    cut = lambda x: None if x is None else x[..., : V - 3]
+    expected, real = slopes(fused, h, cut(w), cut(b), cut(per_class))
+    close((value, got[0], cut(got[1]), cut(got[2])), (expected, *real))
+    assert not got[1][:, V - 3 :].any() and not got[2][V - 3 :].any()
+    with pytest.raises(TypeError, match="class_mask is float32, not boolean"):
+        fused(h, w, b, per_class, class_mask=jnp.ones(V))
 
 
 def test_an_eager_call_compiles_once():
