@@ -1,6 +1,6 @@
 """What the loss of a projection moves between the chips of a mesh, and stores on each.
 
-Compiled for a TPU v5e of 2×4 chips that need not be there.
+Compiled for TPU v5es of 8, 64 and 256 chips that need not be there.
 """
 
 import functools
@@ -48,6 +48,11 @@ CASES = {
         {"data": 2, "vocab": 4}, P("data"), P("vocab", "data")
     ),
 }
+
+# As the mesh grows with the work: chips, and how many chips share tokens and classes.
+SCALES = {8: (2, 4), 64: (8, 8), 256: (16, 16)}
+EACH = (16384, 4096, 16384)  # tokens of a row of chips, width, classes of a column
+SCALED = ("dense", "Explicit axes", "Auto axes, named")
 WAYS = ("dense", "shard_map", "Explicit axes", "Auto axes, named", "Auto axes")
 
 
@@ -108,18 +113,36 @@ def _in_shard_map(linear: Any, case: Case, mesh: Mesh) -> Any:
 
 
 @functools.cache
-def devices(platform: str = "TPU v5e") -> list[Any]:
-    """Eight devices that are known by their figures only."""
-    return aot.devices(platform, {"TPU v5e": "v5e:2x4", "H100": "1x1x8"}[platform])
+def devices(platform: str = "TPU v5e", chips: int = 8) -> list[Any]:
+    """Devices that are known by their figures only."""
+    if platform == "H100":
+        return aot.devices(platform, f"1x1x{chips}")
+    return aot.devices(platform, "v5e:{}x{}".format(*SCALES[chips]))
+
+
+def at_scale(chips: int) -> tuple[Case, tuple[int, int, int]]:
+    """A mesh of so many chips, and the sizes of what they share."""
+    data, vocab = SCALES[chips]
+    n, d, v = EACH
+    case = CASES["data 2 × vocab 4"]._replace(axes={"data": data, "vocab": vocab})
+    return case, (n * data, d, v * vocab)
 
 
 def run(selection: Selection) -> Result:
     records = []
-    for (name, case), way in itertools.product(CASES.items(), WAYS):
+    programs = [
+        (name, way, 8, (case, SHAPE))
+        for (name, case), way in itertools.product(CASES.items(), WAYS)
+    ]
+    programs += [
+        (_scale(chips), way, chips, at_scale(chips))
+        for chips, way in itertools.product(SCALES, SCALED)
+    ]
+    for name, way, chips, (case, shape) in programs:
         if not selection.has(f"{name}; {way}") or not aot.installed():
             continue
         report.progress(f"{name}; {way}")
-        program = compiled(case, way, devices(), SHAPE, jnp.bfloat16)
+        program = compiled(case, way, devices(chips=chips), shape, jnp.bfloat16)
         temporary = program.memory_analysis().temp_size_in_bytes
         found = moved(program.as_text())
         gathered = [c for c in found if c.kind == "all-gather"]
@@ -133,17 +156,36 @@ def run(selection: Selection) -> Result:
     return Result.now("meshes", records)
 
 
+def _scale(chips: int) -> str:
+    return f"{chips} chips, data {SCALES[chips][0]} × vocab {SCALES[chips][1]}"
+
+
 _LEGEND = (
     f"The mean log loss of {SHAPE[0]} tokens, width {SHAPE[1]}, {SHAPE[2]} classes, "
-    "bfloat16, and its gradients by hidden states and weight, on each of the eight chips "
-    "of a TPU v5e, as XLA's compiler for it has them. MiB in the results of collectives, "
-    "loops multiplied in, and in parentheses temporary memory."
+    "bfloat16, and its gradients with respect to hidden states and weight, on each of the "
+    "eight chips of a TPU v5e, as XLA's compiler for it has them. MiB in the results of "
+    "collectives, loops multiplied in, and in parentheses temporary memory."
+)
+_GROWING = (
+    f"The same as the mesh grows with the work: {EACH[0]} tokens for each step of the data "
+    f"axis, {EACH[2]} classes for each step of the vocabulary's, width {EACH[1]}. On every "
+    "chip the weight's gradient and that of the hidden states move, and nothing grows."
 )
 
 
 def summary(result: Result) -> str:
     rows = [[name, *(_cell(result, name, way) for way in WAYS)] for name in CASES]
-    return f"{_LEGEND}\n\n{report.table(['mesh', *WAYS], rows)}"
+    grown = [
+        [_scale(n), *(_cell(result, _scale(n), way) for way in SCALED)] for n in SCALES
+    ]
+    return "\n\n".join(
+        [
+            _LEGEND,
+            report.table(["mesh", *WAYS], rows),
+            _GROWING,
+            report.table(["mesh", *SCALED], grown),
+        ]
+    )
 
 
 details = summary
@@ -166,6 +208,6 @@ def draw(result: Result) -> plot.Figure:
                 if (record := result.find(name, way, "moved"))
             }
         }
-        for name in CASES
+        for name in [*CASES, *map(_scale, SCALES)]
     }
     return plot.dots(panels, "moved between chips, MiB", log=True)

@@ -306,7 +306,8 @@ RANGES = {
 }
 # Options that are something else: arrays, modes, functions, whole numbers.
 NOT_NUMBERS = {
-    *("axis", "axis_name", "bias", "block_size", "chunk_size", "class_weights"),
+    *("axis", "axis_name", "bias", "block_size", "chunk_size", "class_mask"),
+    *("class_weights",),
     *("divergence", "estimator", "has_aux", "head", "ignore_index", "labels", "log_b"),
     *("loss", "max_fun", "reduction", "return_z_loss", "returns", "teacher_classes"),
     *("vocab_axis", "where", "weights"),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import jxent
-from jxent import cross_entropy, entropy, Labels, LinearLogits, Logits
+from jxent import cross_entropy, entropy, Labels, LinearLogits, Logits, losses
 from jxent._kernels.streamed import blocks, tiles
 
 rng = np.random.default_rng(0)
@@ -61,6 +61,13 @@ def test_a_cap_and_temperatures_of_rows_have_all_derivatives():
     close(derivatives(streamed)(ARGS, DOTS), expected())
 
 
+def test_temperatures_broadcast_to_the_rows():
+    h, w, *_, t = ARGS
+    of = lambda t: entropy(LinearLogits(h, w, temperature=t, block_size=16))
+    close(of(t[:, :1]), of(jnp.broadcast_to(t[:, :1], BATCH)))
+    close(of(t[0]), of(jnp.broadcast_to(t[:1], BATCH)))
+
+
 def test_many_tokens_go_in_blocks(monkeypatch):
     # As 3 blocks of 4 tokens, and tiles of 16 classes, the last of which is narrower.
     module = sys.modules["jxent._kernels.streamed.class_sum"]
@@ -105,6 +112,27 @@ def test_a_cap_makes_no_masked_class_possible():
     assert not got[2][V - 3 :].any() and not got[1][:, V - 3 :].any()
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+def test_classes_that_are_padding_get_no_smoothing(weighted):
+    exist = jnp.arange(V) < V - 3
+    per_class = jnp.linspace(0.5, 2, V) if weighted else None
+    options = {"label_smoothing": 0.1, "z_loss": 1e-2, "reduction": "sum"}
+    fused = lambda h, w, b, per_class, **masks: losses.linear_softmax_cross_entropy(
+        h, w, Y % (V - 3), bias=b, class_weights=per_class, **options, **masks
+    )
+    slopes = lambda f, *args, **masks: jax.jit(
+        jax.value_and_grad(lambda *args: f(*args, **masks), (0, 1, 2))
+    )(*args)
+    h, w, b, *_ = ARGS
+    value, got = slopes(fused, h, w, b, per_class, class_mask=exist)
+    cut = lambda x: None if x is None else x[..., : V - 3]
+    expected, real = slopes(fused, h, cut(w), cut(b), cut(per_class))
+    close((value, got[0], cut(got[1]), cut(got[2])), (expected, *real))
+    assert not got[1][:, V - 3 :].any() and not got[2][V - 3 :].any()
+    with pytest.raises(TypeError, match="class_mask is float32, not boolean"):
+        fused(h, w, b, per_class, class_mask=jnp.ones(V))
+
+
 def test_an_eager_call_compiles_once():
     h, w, *_ = ARGS
     compiled = []
@@ -135,9 +163,9 @@ def test_an_eager_call_compiles_once():
         ),
         (
             {"softcap": jnp.ones(2)},
-            r"softcap of p has shape \(2,\), and must be one number",
+            r"softcap of p has shape \(2,\), and is one number",
         ),
-        ({"softcap": -1.0}, "softcap of p is -1.0, and must be positive"),
+        ({"softcap": -1.0}, "softcap of p is -1.0, not in"),
     ],
 )
 def test_shapes_of_numbers(given, message):

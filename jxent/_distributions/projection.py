@@ -145,9 +145,14 @@ class LinearLogits(Streamed):
         dtype = num.accumulator(self.data.dtype)
         number = lambda x: None if x is None else as_array(x).astype(dtype)
         bias = None if self.bias is None else as_array(self.bias)
-        options = map(number, (self.temperature, self.softcap))
+        t, cap, weight = (
+            *map(number, (self.temperature, self.softcap)),
+            as_array(self.weight),
+        )
+        if t is not None and t.ndim:
+            t = jnp.broadcast_to(t, self.batch)
         weight = as_array(self.weight)
-        return "logits", Linear(self.data, weight, bias, *options, self.vocab_axis)
+        return "logits", Linear(self.data, weight, bias, t, cap, self.vocab_axis)
 
 
 def _broadcasts(shape: tuple[int, ...], batch: tuple[int, ...]) -> bool:

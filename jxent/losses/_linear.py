@@ -1,11 +1,12 @@
 """Log loss of a projection that is never multiplied out."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Annotated, Any, Generic, overload, Unpack
 
 import jax.numpy as jnp
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from .._core import arithmetic as num
 from .._core.meshes import AxisName, sum_over_shards
@@ -31,6 +32,7 @@ class Projected(LogLoss[R], Generic[R], total=False):
     """What the log loss of a projection takes besides; see `jxent.LinearLogits`."""
 
     bias: Annotated[Float[ArrayLike, " v"] | None, Option()]
+    class_mask: Annotated[Bool[ArrayLike, " v"] | None, Option()]
     where: Annotated[Where, Option()]
     softcap: Annotated[Number | None, Option(None, "(0, inf)")]
     vocab_axis: Annotated[int, Option(1)]
@@ -68,7 +70,7 @@ def linear_softmax_cross_entropy(
     """Log loss of a large vocabulary, in nats, from hidden states; no logits are stored.
 
         −Σᵢ wᵢ tᵢ log qᵢ,   q = softmax(cap(hidden · weight + bias) / temperature)
-        t = (1 − s) [i = y] + s / v
+        t = (1 − s) [i = y] + s / k                              of k classes
 
     `softmax_cross_entropy_with_integer_labels` of `hidden @ weight`, whose options mean
     the same here, on `jxent.LinearLogits`. The memory is that of the gradients and of a
@@ -79,6 +81,8 @@ def linear_softmax_cross_entropy(
       weight: One column per class; with `vocab_axis=0` one row, as in a tied embedding.
       labels: The index of each token's class.
       bias: One number per class; −inf masks a class.
+      class_mask: Which classes there are, in a vocabulary that is padded for instance. The
+        others are impossible, and get no part of the smoothing.
       softcap: The bound of soft-capped logits.
       returns: What else to give of each token, from the same pass: "log_normalizer",
         log Σᵢ exp zᵢ; "entropy" of q; "argmax", the likeliest class; "correct", whether
@@ -128,6 +132,7 @@ def _linear(
     *,
     caller,
     bias,
+    class_mask,
     where,
     softcap,
     vocab_axis,
@@ -147,14 +152,22 @@ def _linear(
         hidden, weight, bias, None, softcap, vocab_axis, axis_name, block_size
     )
     q.check("logits", caller)
-    per_class = _class_weights(class_weights, q, caller)
+    per_class = _of_classes(class_weights, q, "class_weights", caller)
+    exist = _of_classes(class_mask, q, "class_mask", caller)
+    if exist is not None:
+        q = _without_classes(q, exist)
+        per_class = None if per_class is None else jnp.where(exist != 0, per_class, 0)
     q, y, counts = tokens_of(
         q, labels, where, ignore_index, caller, weights=weights, class_weights=per_class
     )
     q = temper(q, temperature)
-    statistics = _statistics(label_smoothing, per_class, returns or ())
-    found = streamed.sums_of(q, statistics, {"label": y}, per_class)
-    losses, of_class = _weighted_loss(found, y, q, label_smoothing, per_class)
+    even = exist if per_class is None else per_class
+    statistics = _statistics(label_smoothing, even, returns or ())
+    found = streamed.sums_of(q, statistics, {"label": y}, even)
+    k = q.num_classes
+    if exist is not None:
+        k = sum_over_shards(jnp.sum(exist), q.axis_name)
+    losses, of_class = _weighted_loss(found, y, q, k, label_smoothing, per_class)
     choice = found["choice"]
     log_normalizer = jnp.logaddexp(choice.rest.log, choice.at_label)
     term = jnp.asarray(z_loss, losses.dtype) * log_normalizer**2
@@ -172,10 +185,10 @@ def _linear(
     return WithExtra(result, {name: counts.only(extra[name]) for name in returns})
 
 
-def _weighted_loss(found, y, q, s, class_weights):
-    """The losses, and the class weights of the labels."""
-    choice, k = found["choice"], q.num_classes
-    losses = streamed.surprise_from(choice, y, k)
+def _weighted_loss(found, y, q, k, s, class_weights):
+    """The losses, among `k` classes, and the class weights of the labels."""
+    choice = found["choice"]
+    losses = streamed.surprise_from(choice, y, q.num_classes)
     smooth = not num.is_known(s, 0)
     s = jnp.asarray(s, losses.dtype)
     if class_weights is None:
@@ -192,10 +205,10 @@ def _weighted_loss(found, y, q, s, class_weights):
     return (1 - s) * hard + s / k * even, of_class
 
 
-def _statistics(smoothing, class_weights, returns):
+def _statistics(smoothing, of_classes, returns):
     statistics: dict[str, Any] = {"choice": ChoiceOf()}
     if not num.is_known(smoothing, 0):
-        statistics["moment"] = MomentOf(class_weights is not None)
+        statistics["moment"] = MomentOf(of_classes is not None)
     if "entropy" in returns:
         statistics["spread"] = SpreadOf()
     if "argmax" in returns or "correct" in returns:
@@ -203,13 +216,20 @@ def _statistics(smoothing, class_weights, returns):
     return statistics
 
 
-def _class_weights(weights, q: LinearLogits, caller: str):
-    if weights is None:
+def _of_classes(x: Any, q: LinearLogits, name: str, caller: str):
+    """An option with one number for each class, in the dtype of the sums."""
+    if x is None:
         return None
-    weights, here = jnp.asarray(weights), jnp.shape(q.weight)[q.vocab_axis]
-    if weights.shape != (here,):
-        shapes = (
-            f"class_weights has shape {weights.shape}, and there are {here} classes"
+    x, here = jnp.asarray(x), jnp.shape(q.weight)[q.vocab_axis]
+    if x.shape != (here,):
+        raise ValueError(
+            f"{caller}: {name} has shape {x.shape}, and there are {here} classes"
         )
-        raise ValueError(f"{caller}: {shapes}")
-    return weights.astype(num.accumulator(q.data.dtype))
+    if name == "class_mask" and x.dtype != bool:
+        raise TypeError(f"{caller}: class_mask is {x.dtype}, not boolean")
+    return x.astype(num.accumulator(q.data.dtype))
+
+
+def _without_classes(q: LinearLogits, exist: Float[Array, " v"]) -> LinearLogits:
+    bias = jnp.zeros_like(exist) if q.bias is None else jnp.asarray(q.bias)
+    return dataclasses.replace(q, bias=jnp.where(exist != 0, bias, -jnp.inf))
