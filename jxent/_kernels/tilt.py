@@ -38,7 +38,7 @@ class Tops(NamedTuple):
     b_top: Float[Array, "*batch 1"]
 
 
-def _step(a, b, a0, b0):
+def step_between(a, b, a0, b0):
     """`d`, and what it is for an impossible class: −∞ for q's, ∞ or NaN for p's."""
     step, error = num.two_diff(b, a)
     step0, error0 = num.two_diff(b0, a0)
@@ -135,7 +135,7 @@ def _other_mass(a, b, tops):
 def _risen(a, b, tops):
     """p (exp(d) − 1)"""
     a, b = num.widen(a, b)
-    d = _step(a, b, tops.a0, tops.b0)
+    d = step_between(a, b, tops.a0, tops.b0)
     near = _possible(a, b, tops) & (jnp.abs(d) <= 1)
     x = jnp.clip(d, -1, 1)
     p = num.exp_of_difference(a, tops.a0)
@@ -145,7 +145,7 @@ def _risen(a, b, tops):
 
 MOMENTS = (
     _mass,
-    _of_p(lambda a, b, tops: _step(a, b, tops.a0, tops.b0)),
+    _of_p(lambda a, b, tops: step_between(a, b, tops.a0, tops.b0)),
     _of_p(lambda a, b, tops: (tops.b_top - b) - (tops.a0 - a)),
     _risen,
     _other_mass,
@@ -156,7 +156,7 @@ def _curvature(a, b, tops, a_mass, moment):
     """p (exp(e) − 1 − e), of which no term is negative."""
     a, b = num.widen(a, b)
     mean = moment / a_mass
-    e = _step(a, b, tops.a0, tops.b0) - mean
+    e = step_between(a, b, tops.a0, tops.b0) - mean
     possible = _possible(a, b, tops)
     near = possible & (jnp.abs(e) <= 1)
     p = num.exp_of_difference(a, tops.a0)
@@ -182,7 +182,7 @@ def probability(z, top, mass):
 
 def excess(a, b, tilt):
     """`e`, with the log of the smallest normal number for that of an impossible class."""
-    return num.finite_log(_step(a, b, tilt.a0, tilt.b0) - tilt.mean)
+    return num.finite_log(step_between(a, b, tilt.a0, tilt.b0) - tilt.mean)
 
 
 def _softmaxes_plainly(a, b):
@@ -198,7 +198,7 @@ def softmaxes(args, tilt):
     a, b = num.widen(*args)
     p = probability(a, tilt.a0, tilt.a_mass)
     q = probability(b, tilt.b_top, tilt.b_mass)
-    t = _step(a, b, tilt.a0, tilt.b0) + tilt.lead
+    t = step_between(a, b, tilt.a0, tilt.b0) + tilt.lead
     return p, q, jnp.where(jnp.abs(tilt.lead) <= 1, num.rise(p, q, t), q - p)
 
 

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 
 from ..._core import arithmetic as num
 from ..._core.autodiff import FIXED
+from ..tilt import step_between
 from . import log_sum as online
 from .log_sum import log_sum, log_sum_terms, LogSum
 
@@ -48,10 +49,11 @@ class AlignmentOf:
         if self.kinds != ("logits", "logits"):
             return *led, None
         total, b0 = led[0]
-        e = excess(*numbers, total.top[..., None], b0[..., None])
+        e = step_between(*numbers, total.top[..., None], b0[..., None])
         p_hat = online.exp_of_others(total, numbers[0], classes)
-        q_hat = jnp.exp(numbers[1] - _finite(b0)[..., None])
-        return *led, jnp.sum(num.rise(p_hat, q_hat, e), axis=-1)
+        q_hat = jnp.exp(numbers[1] - online.finite(b0)[..., None])
+        drift = jnp.sum(num.rise(p_hat, q_hat, e), axis=-1)
+        return *led, jnp.where(b0 == -jnp.inf, jnp.inf, drift)
 
     def merge(self, a, b):
         *led, drift = (self._merged(*sides) for sides in zip(a, b, strict=True))
@@ -88,7 +90,9 @@ class AlignmentOf:
                 rows |= {f"{name} top": total.top, f"{name} others": total.others}
                 rows |= {f"{name} lead": total.lead, f"{name} partner": partner}
         if a[2] is not None:
-            rows["t"] = _log_quotient_of_leader(*a)
+            # No less than −70, where it is of no use.
+            mass = 1 + a[0].total.others
+            rows["t"] = -jnp.log1p(jnp.minimum(a[2] / mass, 1e30))
         return rows
 
     def terms(self, tile, numbers, rows, total):
@@ -105,36 +109,15 @@ class AlignmentOf:
         return found
 
 
-def excess(a, b, a0, b0):
-    """`(b − a) − (b₀ − a₀)`, exact where it is small."""
-    step, error = num.two_diff(b, a)
-    step0, error0 = num.two_diff(b0, a0)
-    known = jnp.isfinite(step) & jnp.isfinite(step0)
-    e = (jnp.where(known, step, 0) - jnp.where(known, step0, 0)) + (error - error0)
-    return jnp.where(known, e, jnp.inf)
-
-
 def _drift_from(led: Led, part):
     """The drift of a part, seen from the leading class of all."""
     # exp(e′) − 1 of e′ = e − ε, and exp(a − a_l′) = exp(a − a_l) exp(a_l − a_l′):
     (side, _, drift), a_new = part, led.total.top
     a_old = side.total.top
-    epsilon = excess(a_old, side.partner, a_new, led.partner)
+    epsilon = step_between(a_old, side.partner, a_new, led.partner)
     mass = 1 + side.total.others
     moved = jnp.exp(epsilon) * drift + jnp.expm1(epsilon) * mass
     moved = moved * jnp.exp(online.finite(a_old) - online.finite(a_new))
     moved = jnp.where(epsilon == 0, drift, moved)
     moved = jnp.where(jnp.isfinite(moved), moved, jnp.inf)  # too far apart to be of use
     return jnp.where(a_old == -jnp.inf, 0, moved)
-
-
-def _log_quotient_of_leader(p: Led, q: Led, drift):
-    mass = 1 + p.total.others
-    near = jnp.abs(drift) <= mass / 2
-    log_q = (p.partner - q.total.top) - jnp.log1p(q.total.others)
-    plain = num.finite_log(log_q + jnp.log1p(p.total.others))
-    return jnp.where(near, -jnp.log1p(jnp.where(near, drift, 0) / mass), plain)
-
-
-def _finite(x):
-    return jnp.where(jnp.isinf(x), 0, x)

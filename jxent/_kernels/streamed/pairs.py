@@ -17,7 +17,8 @@ from ..._core import arithmetic as num, autodiff as ad
 from ..._core.autodiff import priced
 from ..._core.meshes import AxisName
 from .. import terms
-from .alignment import AlignmentOf, excess, Kinds
+from ..tilt import step_between
+from .alignment import AlignmentOf, Kinds
 from .class_sum import derivative, on_mesh, Rows, sum_here
 from .sources import Source
 from .statistics import Sum, Whole
@@ -54,7 +55,7 @@ def _compared(kinds: Kinds):
             # log(q/p) is that of the leader, and the excess over it. Far apart, this would
             # be the difference of two large numbers.
             of = lambda name: rows[name][..., None]
-            e = excess(x, y, of("p top"), of("p partner"))
+            e = step_between(x, y, of("p top"), of("p partner"))
             near = (jnp.abs(of("t")) <= 1) & (jnp.abs(e) < jnp.inf)
             t = jnp.where(near, e + of("t"), t)
             d = jnp.where(near, num.rise(p, q, t), d)
