@@ -92,6 +92,16 @@ KINDS = {
     "targets": Kind("b k", softmax),
     "sampled": Kind("b", lambda rng, shape: -rng.uniform(0.5, 2, shape)),
     "values": Kind("b", normal),
+    # Of families.
+    "numbers": Kind("b", normal, NAN | INF),
+    "sizes": Kind(
+        "b",
+        lambda rng, shape: np.exp(rng.normal(size=shape)),
+        NAN | INF | {"negative": entry(-1)},
+    ),
+    "counts": Kind(
+        "b", lambda rng, shape: rng.integers(0, 9, shape), {"count -1": entry(-1)}
+    ),
 }
 SIZES = {"b": B, "k": K, "d": D, "v": V, "2": 2}
 
@@ -127,6 +137,10 @@ MADE: dict[str, tuple[Any, dict[str, Any]]] = {  # how to make an argument of an
     "token Labels": (jxent.Labels, {"tokens": "{}"}),
     "BinaryProbs": (jxent.BinaryProbs, {"events": "{}"}),
     "BinaryLogits": (jxent.BinaryLogits, {"event logits": "{}"}),
+    "Normal": (jxent.Normal, {"numbers": "{}.loc", "sizes": "{}.scale"}),
+    "Gamma": (lambda r: jxent.Gamma(2.0, r), {"sizes": "{}.rate"}),
+    "Poisson": (jxent.Poisson, {"sizes": "{}.rate"}),
+    "Observed": (jxent.Observed, {"numbers": "{}.x"}),
     "LinearLogits": (
         jxent.LinearLogits,
         {"hidden": "{}.hidden", "weight": "{}.weight"},
@@ -201,6 +215,18 @@ CALLS = {
         for f in (jxent.cross_entropy, jxent.kl_divergence, jxent.js_divergence)
         for pair in PAIRS
     },
+    "entropy Normal": measure(jxent.entropy, "Normal"),
+    "cross_entropy Observed": measure(jxent.cross_entropy, "Observed", "Normal"),
+    "kl_divergence Normal": measure(jxent.kl_divergence, "Normal", "Normal"),
+    "kl_divergence Gamma": measure(jxent.kl_divergence, "Gamma", "Gamma"),
+    "kl_divergence Poisson": measure(jxent.kl_divergence, "Poisson", "Poisson"),
+    "gaussian_nll_loss": loss(
+        "gaussian_nll_loss", predictions="numbers", targets="numbers", scale="sizes"
+    ),
+    "poisson_nll_loss": loss("poisson_nll_loss", predictions="sizes", targets="counts"),
+    "gamma_nll_loss": loss(
+        "gamma_nll_loss", predictions="sizes", targets="sizes", concentration="sizes"
+    ),
     "Mean": Call(
         "Mean.of", lambda x: jxent.Mean.of(x).value, {"losses": "values"}, jxent.Mean.of
     ),
@@ -285,6 +311,9 @@ NO_CALL = {
     *("checked", "checks", "losses", "Distillation", "Density", "Distribution"),
     *("Probs", "LogProbs", "Logits", "Labels", "BinaryProbs", "BinaryLogits"),
     "LinearLogits",
+    *("Family", "Log", "Observed", "Normal", "LogNormal", "MultivariateNormal"),
+    *("Laplace", "Uniform", "Exponential", "Gamma", "Beta", "Dirichlet", "VonMises"),
+    *("Poisson", "Geometric"),
 }
 
 # The range of every option that is a number, wherever it occurs.

@@ -677,7 +677,9 @@ def test_losses_of_numbers_and_counts():
     close(mean, losses.gaussian_nll_loss(m, y) @ jnp.arange(3.0) / 3)
     with pytest.raises(ValueError, match=r"poisson_nll_loss: .*do not match"):
         losses.poisson_nll_loss(m[:, None], counts)
-    with pytest.raises(AssertionError, match=r"entry \[2\] of p.x is 0.5, no count"):
+    with pytest.raises(
+        AssertionError, match=r"entry \[2\] of targets is 0.5, no count"
+    ):
         losses.poisson_nll_loss(m, jnp.array([1.0, 2.0, 0.5]))
 
 

@@ -9,9 +9,10 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Float, Num
 
-from .._core.shapes import as_array
+from .._core.shapes import as_array, check_float, check_real, is_float
 from .._distributions.families import Gamma, Log, Normal, Observed, Poisson
-from .._measures.cross_entropy import cross_entropy
+from .._distributions.families.base import check_range
+from .._measures.cross_entropy import cross_entropy_in_nats
 from ._arguments import as_where, common_batch, spread
 from ._counts import Counts
 from ._options import loss, Option, R, Reduced, Where
@@ -71,8 +72,9 @@ def gaussian_nll_loss(
       Nix and Weigend, "Estimating the mean and variance of the target probability
       distribution", ICNN 1994.
     """
-    parameters = {"predictions": predictions, "scale": scale}
-    return _nll(Normal, parameters, targets, "gaussian_nll_loss", **options)
+    parameters = {"predictions": (predictions, "finite"), "scale": (scale, "scale")}
+    observed = targets, Normal.support
+    return _nll(Normal, parameters, observed, "gaussian_nll_loss", **options)
 
 
 @loss
@@ -110,8 +112,9 @@ def poisson_nll_loss(
     References:
       McCullagh and Nelder, "Generalized Linear Models", 1989, chapter 6.
     """
-    parameters = {"predictions": predictions}
-    return _nll(Poisson, parameters, targets, "poisson_nll_loss", **options)
+    parameters = {"predictions": (predictions, "nonnegative")}
+    observed = targets, Poisson.support
+    return _nll(Poisson, parameters, observed, "poisson_nll_loss", **options)
 
 
 @loss
@@ -161,26 +164,38 @@ def gamma_nll_loss(
         log = lambda x: x.x if isinstance(x, Log) else jnp.log(x)
         return Gamma(a, Log(log(a) - log(mean)))
 
-    parameters = {"predictions": predictions, "concentration": concentration}
-    return _nll(at, parameters, targets, "gamma_nll_loss", **options)
+    parameters = {
+        "predictions": (predictions, "positive"),
+        "concentration": (concentration, "positive"),
+    }
+    observed = targets, Gamma.support
+    return _nll(at, parameters, observed, "gamma_nll_loss", **options)
 
 
 def _nll(
     family: Any,
-    parameters: dict[str, Predictions],
-    targets: Targets,
+    parameters: dict[str, tuple[Predictions, str]],
+    observed: tuple[Targets, str],
     caller: str,
     where: Any,
     weights: Any,
     reduction: Any,
 ) -> Any:
     """−log p(targets), where removed elements are replaced before they are looked at."""
+    targets, support = observed
     y = as_array(targets, "targets", caller)
-    logs = [isinstance(x, Log) for x in parameters.values()]
+    if not is_float(y.dtype):
+        check_real(y, name="targets", caller=caller)
+        y = y.astype(jnp.float32)
+    logs = [isinstance(x, Log) for x, _ in parameters.values()]
     numbers = {
         name: as_array(x.x if isinstance(x, Log) else x, name, caller)
-        for name, x in parameters.items()
+        for name, (x, _) in parameters.items()
     }
+    for name, x in numbers.items():
+        check_float(
+            x, name=name, caller=caller, fix=f"; did you mean {name}.astype(float)?"
+        )
     shape = numbers["predictions"].shape
     shapes = f"predictions have shape {shape}, targets have shape {y.shape}"
     batch = common_batch(shape, y.shape, caller, shapes)
@@ -194,6 +209,11 @@ def _nll(
     if counts.kept is not None:  # 1 is legal for all of them, as its own logarithm too
         only = lambda x: jnp.where(counts.kept, x, jnp.ones_like(x))
         y, numbers = only(y), {name: only(x) for name, x in numbers.items()}
+    check_range(y, support, "targets", caller)
+    for (name, x), (_, range), is_log in zip(
+        numbers.items(), parameters.values(), logs, strict=True
+    ):
+        check_range(x, "finite" if is_log else range, name, caller)
     known = zip(numbers.values(), logs, strict=True)
     q = family(*(Log(x) if is_log else x for x, is_log in known))
-    return counts.reduce(cross_entropy(Observed(y), q), reduction)
+    return counts.reduce(cross_entropy_in_nats(Observed(y), q), reduction)
