@@ -79,10 +79,10 @@ def cross_entropy(
 def cross_entropy_in_nats(p: Any, q: Model | Family) -> Float[Array, "*batch"]:
     """Cross-entropy in nats, of distributions that have been admitted."""
     match p, q:
-        case (Streamed(), _) | (_, Streamed()):
-            return streamed.cross_entropy(p, q)
         case _, Family():
             return meet.cross_entropy(p, q)
+        case (Streamed(), _) | (_, Streamed()):
+            return streamed.cross_entropy(p, q)
         case Labels(), Logits():
             return label_cross_entropy(q.data, p.data, p.smoothing)
         case _, BinaryLogits():

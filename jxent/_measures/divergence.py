@@ -81,10 +81,10 @@ def kl_divergence(
 def kl_in_nats(p: Any, q: Model | Family) -> Float[Array, "*batch"]:
     """KL divergence in nats, of distributions that have been admitted."""
     match p, q:
-        case (Streamed(), _) | (_, Streamed()):
-            return streamed.kl_divergence(p, q)
         case _, Family():
             return meet.kl_divergence(p, q)
+        case (Streamed(), _) | (_, Streamed()):
+            return streamed.kl_divergence(p, q)
         case Labels(), Logits() | BinaryLogits() if num.is_known(p.smoothing, 0):
             return cross_entropy_in_nats(p, q)
         case Logits(), Logits():

@@ -158,10 +158,10 @@ def gamma_nll_loss(
       McCullagh and Nelder, "Generalized Linear Models", 1989, chapter 8.
     """
 
-    def at(mean, a):
+    def at(mean: Any, a: Any) -> Gamma:
         if not isinstance(mean, Log) and not isinstance(a, Log):
             return Gamma(a, a / mean)
-        log = lambda x: x.x if isinstance(x, Log) else jnp.log(x)
+        log: Any = lambda x: x.x if isinstance(x, Log) else jnp.log(x)
         return Gamma(a, Log(log(a) - log(mean)))
 
     parameters = {
@@ -207,7 +207,8 @@ def _nll(
     bad = ~jnp.isfinite(sum(x.astype(jnp.float32) for x in (y, *numbers.values())))
     counts = Counts.of(kept, weights, batch, caller, bad)
     if counts.kept is not None:  # 1 is legal for all of them, as its own logarithm too
-        only = lambda x: jnp.where(counts.kept, x, jnp.ones_like(x))
+        kept = counts.kept
+        only = lambda x: jnp.where(kept, x, jnp.ones_like(x))
         y, numbers = only(y), {name: only(x) for name, x in numbers.items()}
     check_range(y, support, "targets", caller)
     for (name, x), (_, range), is_log in zip(

@@ -17,9 +17,8 @@ from ..._core import shapes as facts
 from ..._core.pytrees import pytree
 from ..._core.ranges import Range
 from ..._core.verdicts import Claim, look
-from .positive import Log
+from .positive import Log, Numbers
 
-Numbers: TypeAlias = Float[ArrayLike, "..."]
 Positive: TypeAlias = Numbers | Log
 
 
@@ -53,11 +52,11 @@ class Family(abc.ABC):
         """`−log p(x)`, the density's or the probability's; +inf where p(x) is 0."""
 
     @abc.abstractmethod
-    def cross_entropy(self, q: Self) -> Float[Array, "*batch"]:
+    def cross_entropy(self, q: Any) -> Float[Array, "*batch"]:
         """`−∫ p log q`, for another member q of the family."""
 
     @abc.abstractmethod
-    def divergence(self, q: Self) -> Float[Array, "*batch"]:
+    def divergence(self, q: Any) -> Float[Array, "*batch"]:
         """`∫ p log(p/q)`, for another member q of the family; never negative."""
 
     def wider(self) -> "Family | None":
@@ -92,7 +91,7 @@ class Family(abc.ABC):
                 shape = f"{caller}: {name}.{field} has shape {jnp.shape(x)}"
                 raise ValueError(f"{shape}, and needs an axis of the event")
             check_range(x, range, f"{name}.{field}", caller)
-        self.event  # noqa: B018  # raises if sizes differ
+        _ = self.event  # raises if sizes differ
 
     def check_observation(self, x: Array, name: str, caller: str) -> None:
         """Raises if `x` has no density here."""

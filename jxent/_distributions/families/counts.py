@@ -1,7 +1,7 @@
 """Distributions of counts: Poisson's and the geometric one."""
 
 import dataclasses
-from typing import ClassVar, final
+from typing import ClassVar, final, Self
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -63,10 +63,10 @@ class Poisson(Family):
         nats = jnp.where(x == 0, value(self.rate), nats)
         return jnp.where(outside, jnp.inf, nats)
 
-    def cross_entropy(self, q: "Poisson") -> Float[Array, "*batch"]:
+    def cross_entropy(self, q: Self) -> Float[Array, "*batch"]:
         return self.entropy() + self.divergence(q)
 
-    def divergence(self, q: "Poisson") -> Float[Array, "*batch"]:
+    def divergence(self, q: Self) -> Float[Array, "*batch"]:
         # λp (r − 1 − log r),  r = λq/λp;  λq for λp = 0
         a, b = value(self.rate), value(q.rate)
         rate = self.rate if isinstance(self.rate, Log) else jnp.where(a == 0, 1, a)
@@ -114,11 +114,11 @@ class Geometric(Family):
         nats = num.weigh(k, -num.log1m(self.probs)) - num.log(self.probs)
         return jnp.where(outside, jnp.inf, nats)
 
-    def cross_entropy(self, q: "Geometric") -> Float[Array, "*batch"]:
+    def cross_entropy(self, q: Self) -> Float[Array, "*batch"]:
         failures = num.quotient(1 - self.probs, self.probs)
         return num.weigh(failures, -num.log1m(q.probs)) - num.log(q.probs)
 
-    def divergence(self, q: "Geometric") -> Float[Array, "*batch"]:
+    def divergence(self, q: Self) -> Float[Array, "*batch"]:
         a, b = self.probs, q.probs
         failure = num.quotient(bregman(1 - a, 1 - b, a - b), a)
         return ratio(b, a).gap + failure

@@ -1,7 +1,7 @@
 """Distributions over probabilities: Dirichlet's, and beta for one event."""
 
 import dataclasses
-from typing import ClassVar, final
+from typing import ClassVar, final, Self
 
 import jax
 import jax.numpy as jnp
@@ -62,12 +62,12 @@ class Dirichlet(Family):
     def surprise(self, x: Float[Array, "*batch k"]) -> Float[Array, "*batch"]:
         return _surprise(_rows(self), x, jnp.any(x <= 0, axis=-1))
 
-    def cross_entropy(self, q: "Dirichlet") -> Float[Array, "*batch"]:
+    def cross_entropy(self, q: Self) -> Float[Array, "*batch"]:
         p, q_ = _rows(self), _rows(q)
         means = jnp.sum(q_[0] * _ratio_of_means(p, q_).gap, axis=-1)
         return means + _mean_surprise(p, q_)
 
-    def divergence(self, q: "Dirichlet") -> Float[Array, "*batch"]:
+    def divergence(self, q: Self) -> Float[Array, "*batch"]:
         p, q_ = _rows(self), _rows(q)
         (a, a0, a_rest), (c, c0, c_rest) = p, q_
         means = _ratio_of_means(p, q_)
@@ -184,10 +184,10 @@ class Beta(Family):
         both, rests = (jnp.stack(y, axis=-1) for y in ((x, no), (0 * x, rest)))
         return _surprise(_rows(self.wider()), both, (x <= 0) | (x >= 1), rests)
 
-    def cross_entropy(self, q: "Beta") -> Float[Array, "*batch"]:
+    def cross_entropy(self, q: Self) -> Float[Array, "*batch"]:
         return self.wider().cross_entropy(q.wider())
 
-    def divergence(self, q: "Beta") -> Float[Array, "*batch"]:
+    def divergence(self, q: Self) -> Float[Array, "*batch"]:
         return self.wider().divergence(q.wider())
 
     def surprise_over(self, low: Array, high: Array) -> Float[Array, "*batch"]:

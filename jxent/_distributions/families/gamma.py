@@ -1,7 +1,7 @@
 """Waiting times: exponential and gamma distributions."""
 
 import dataclasses
-from typing import ClassVar, final
+from typing import ClassVar, final, Self
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -50,10 +50,10 @@ class Exponential(Family):
         inside = jnp.where(x < 0, 0, x)
         return jnp.where(x < 0, jnp.inf, times(inside, self.rate) - log(self.rate))
 
-    def cross_entropy(self, q: "Exponential") -> Float[Array, "*batch"]:
+    def cross_entropy(self, q: Self) -> Float[Array, "*batch"]:
         return ratio(q.rate, self.rate).value - log(q.rate)
 
-    def divergence(self, q: "Exponential") -> Float[Array, "*batch"]:
+    def divergence(self, q: Self) -> Float[Array, "*batch"]:
         return ratio(q.rate, self.rate).gap
 
     def surprise_over(self, low: Array, high: Array) -> Float[Array, "*batch"]:
@@ -126,12 +126,12 @@ class Gamma(Family):
         nats = a * at._mean_ratio(self).gap + stirling(a) + jnp.log(inside)
         return jnp.where(x <= 0, jnp.inf, nats)
 
-    def cross_entropy(self, q: "Gamma") -> Float[Array, "*batch"]:
+    def cross_entropy(self, q: Self) -> Float[Array, "*batch"]:
         a, c = value(self.concentration), value(q.concentration)
         nats = c * self._mean_ratio(q).gap + stirling(c) + (1 - c) * stirling_slope(a)
         return nats + self._log_mean()
 
-    def divergence(self, q: "Gamma") -> Float[Array, "*batch"]:
+    def divergence(self, q: Self) -> Float[Array, "*batch"]:
         a, c = value(self.concentration), value(q.concentration)
         return c * self._mean_ratio(q).gap + gamma_gap(c, a)
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from typing import final
+from typing import final, Self
 
 import jax
 import jax.numpy as jnp
@@ -47,12 +47,12 @@ class Laplace(Family):
     def surprise(self, x: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
         return _distance(over(x - self.loc, self.scale)) + log(self.scale) + math.log(2)
 
-    def cross_entropy(self, q: "Laplace") -> Float[Array, "*batch"]:
+    def cross_entropy(self, q: Self) -> Float[Array, "*batch"]:
         scales = ratio(self.scale, q.scale)
         rest = scales.value + log(q.scale) + math.log(2)
         return self._excess_distance(q, scales.value) + rest
 
-    def divergence(self, q: "Laplace") -> Float[Array, "*batch"]:
+    def divergence(self, q: Self) -> Float[Array, "*batch"]:
         scales = ratio(self.scale, q.scale)
         return self._excess_distance(q, scales.value) + scales.gap
 

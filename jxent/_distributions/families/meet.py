@@ -72,7 +72,8 @@ def kl_divergence(p: Truth, q: Family) -> Float[Array, "*batch"]:
 
 def js_divergence(p: Truth, q: Family, weight: Any) -> Float[Array, "*batch"]:
     if isinstance(p, Uniform) and isinstance(q, Uniform):
-        p, q = _aligned(p, q)
+        aligned: tuple[Uniform, Uniform] = _aligned(p, q)  # pyright: ignore
+        p, q = aligned
         w = jnp.asarray(weight, p.low.dtype)
         return p.js_divergence(q, jnp.broadcast_to(w, p.low.shape))
     raise TypeError(
@@ -86,11 +87,8 @@ def _kin(p: Family, q: Family, caller: str) -> tuple[Family, Family]:
     """Both aligned, and as members of one family, where there is one for both."""
     p, q = _aligned(p, q)
     if type(p) is not type(q):
-        wide_p, wide_q = p.wider(), q.wider()
-        if type(wide_p) is type(q):
-            p = wide_p
-        elif type(p) is type(wide_q):
-            q = wide_q
+        p = _as(q, p)
+        q = _as(p, q)
     if type(p) is type(q) and p.event != q.event:
         fix = ""
         if p.event_axes and 1 in (p.event + q.event):
@@ -98,6 +96,12 @@ def _kin(p: Family, q: Family, caller: str) -> tuple[Family, Family]:
         events = f"p has {p.event}, q {q.event}"
         raise ValueError(f"{caller}: the event axis (the last) differs: {events}{fix}")
     return p, q
+
+
+def _as(kin: Family, p: Family) -> Family:
+    """`p` as a member of another's family, where it is one."""
+    wide = p.wider()
+    return wide if wide is not None and type(wide) is type(kin) else p
 
 
 def _over_interval(p: Family, q: Family, caller: str) -> Float[Array, "*batch"]:

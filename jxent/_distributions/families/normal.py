@@ -1,7 +1,7 @@
 """Normal distributions: of numbers, of their logarithms, of vectors."""
 
 import dataclasses
-from typing import ClassVar, final
+from typing import ClassVar, final, Self
 
 import jax
 import jax.numpy as jnp
@@ -54,11 +54,11 @@ class Normal(Family):
         z = over(x - self.loc, self.scale)
         return 0.5 * z * z + log(self.scale) + 0.5 * LOG_2PI
 
-    def cross_entropy(self, q: "Normal") -> Float[Array, "*batch"]:
+    def cross_entropy(self, q: Self) -> Float[Array, "*batch"]:
         z, r = over(self.loc - q.loc, q.scale), ratio(self.scale, q.scale).value
         return 0.5 * (z * z + r * r) + log(q.scale) + 0.5 * LOG_2PI
 
-    def divergence(self, q: "Normal") -> Float[Array, "*batch"]:
+    def divergence(self, q: Self) -> Float[Array, "*batch"]:
         z, scales = over(self.loc - q.loc, q.scale), ratio(self.scale, q.scale)
         return 0.5 * (z * z + scales.excess**2) + scales.gap
 
@@ -113,10 +113,10 @@ class LogNormal(Family):
         y = jnp.log(jnp.where(x <= 0, 1, x))
         return jnp.where(x <= 0, jnp.inf, self._of_logarithm().surprise(y) + y)
 
-    def cross_entropy(self, q: "LogNormal") -> Float[Array, "*batch"]:
+    def cross_entropy(self, q: Self) -> Float[Array, "*batch"]:
         return self._of_logarithm().cross_entropy(q._of_logarithm()) + self.loc
 
-    def divergence(self, q: "LogNormal") -> Float[Array, "*batch"]:
+    def divergence(self, q: Self) -> Float[Array, "*batch"]:
         return self._of_logarithm().divergence(q._of_logarithm())
 
     def surprise_over(self, low: Array, high: Array) -> Float[Array, "*batch"]:
@@ -194,13 +194,13 @@ class MultivariateNormal(Family):
     def _diagonal(self) -> Array | Log:
         if self.scale_diag is not None:
             return self.scale_diag
-        d = jnp.diagonal(self.scale_tril, axis1=-2, axis2=-1)
+        d = jnp.diagonal(self._factor(), axis1=-2, axis2=-1)
         return jnp.where(d >= 0, d, jnp.nan)
 
     def _factor(self) -> Float[Array, "*batch k k"]:
         if self.scale_tril is not None:
             return jnp.tril(self.scale_tril)
-        return _on_diagonal(value(self.scale_diag))
+        return _on_diagonal(value(self._diagonal()))
 
     def _sum_of_logs(self) -> Float[Array, "*batch"]:
         logs = log(self._diagonal())
@@ -217,7 +217,7 @@ class MultivariateNormal(Family):
     def surprise(self, x: Float[Array, "*batch k"]) -> Float[Array, "*batch"]:
         return 0.5 * jnp.sum(self._whiten(x - self.loc) ** 2, -1) + self._sum_of_logs()
 
-    def cross_entropy(self, q: "MultivariateNormal") -> Float[Array, "*batch"]:
+    def cross_entropy(self, q: Self) -> Float[Array, "*batch"]:
         square = jnp.sum(q._whiten(self.loc - q.loc) ** 2, axis=-1)
         if self.scale_diag is not None and q.scale_diag is not None:
             r = ratio(self.scale_diag, q.scale_diag).value
@@ -225,7 +225,7 @@ class MultivariateNormal(Family):
         r = _solve(q._factor(), self._factor())
         return 0.5 * (square + jnp.sum(r * r, axis=(-2, -1))) + q._sum_of_logs()
 
-    def divergence(self, q: "MultivariateNormal") -> Float[Array, "*batch"]:
+    def divergence(self, q: Self) -> Float[Array, "*batch"]:
         square = jnp.sum(q._whiten(self.loc - q.loc) ** 2, axis=-1)
         scales = ratio(self._diagonal(), q._diagonal())
         if self.scale_diag is not None and q.scale_diag is not None:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from typing import final
+from typing import Any, final, TYPE_CHECKING, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +13,12 @@ from ..._core import arithmetic as num
 from ..._core.pytrees import pytree
 from ..._kernels import ratios
 from ..._kernels.ratios import Ratio
+
+# What may be given. In a formula they are arrays, which a type checker cannot know.
+if TYPE_CHECKING:
+    Numbers: TypeAlias = Any
+else:
+    Numbers: TypeAlias = Float[ArrayLike, "..."]
 
 
 @final
@@ -35,7 +41,7 @@ class Log:
       [0.    0.125]
     """
 
-    x: Float[ArrayLike, "..."]
+    x: Numbers
 
 
 Number = Array | Log

@@ -1,7 +1,7 @@
 """The uniform distribution between two numbers."""
 
 import dataclasses
-from typing import final
+from typing import final, Self
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -72,10 +72,10 @@ class Uniform(Family):
         outside = (x < self.low) | (x > self.high)
         return jnp.where(outside, jnp.inf, self.entropy() + 0 * x)
 
-    def cross_entropy(self, q: "Uniform") -> Float[Array, "*batch"]:
+    def cross_entropy(self, q: Self) -> Float[Array, "*batch"]:
         return q.surprise_over(self.low, self.high)
 
-    def divergence(self, q: "Uniform") -> Float[Array, "*batch"]:
+    def divergence(self, q: Self) -> Float[Array, "*batch"]:
         # log(1 + (wq − wp)/wp), where wq − wp is the sum of two parts that are not
         # negative where q holds all of p.
         extra = (q.high - self.high) + (self.low - q.low)

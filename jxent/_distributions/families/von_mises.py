@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from typing import final
+from typing import final, Self
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -54,11 +54,11 @@ class VonMises(Family):
         k, half = self.concentration, jnp.sin(0.5 * (x - self.loc))
         return LOG_2PI + log_i0e(k) + 2 * k * half * half
 
-    def cross_entropy(self, q: "VonMises") -> Float[Array, "*batch"]:
+    def cross_entropy(self, q: Self) -> Float[Array, "*batch"]:
         k, c = self.concentration, q.concentration
         return LOG_2PI + log_i0e(c) + c * shortfall(k) + self._turned(q)
 
-    def divergence(self, q: "VonMises") -> Float[Array, "*batch"]:
+    def divergence(self, q: Self) -> Float[Array, "*batch"]:
         return log_i0_gap(q.concentration, self.concentration) + self._turned(q)
 
     def _turned(self, q: "VonMises") -> Float[Array, "*batch"]:
