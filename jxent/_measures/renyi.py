@@ -50,9 +50,9 @@ def renyi_divergence(
     Limits:
       0 if `p = q`, with gradient 0 (of a finite order). `qᵢ = 0 < pᵢ` gives +∞ for α ≥ 1.
       Distributions that share no class are +∞ apart. Derivatives with respect to
-      probabilities are finite: the smallest normal number stands in for 0. Probabilities
-      that rounding has kept from summing to 1 are not renormalised. A traced order below 0
-      gives NaN.
+      probabilities are finite: the smallest normal number stands in for 0. They are
+      determined up to a constant for each row, which no change sees that keeps the sum of
+      probabilities. A traced order below 0 gives NaN.
 
     Raises:
       TypeError, ValueError, AssertionError: As `kl_divergence`; ValueError too if `order`
