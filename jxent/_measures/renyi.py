@@ -157,7 +157,8 @@ def _overlap(p, q, a):
         order = {"order": jnp.broadcast_to(a, q.batch)}
         found, (off_p, off_q) = _streamed(OverlapOf, p, q, order)
         return found.total.log - a * off_p - (1 - a) * off_q, found.lost
-    z, lost = mixed(*_logs(p, q), column(a))
+    log_p, log_q = _logs(p, q)
+    z, lost = mixed(log_p, log_q, column(a))
     return jax.nn.logsumexp(z, axis=-1), jnp.sum(lost, axis=-1)
 
 
