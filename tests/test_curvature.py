@@ -104,19 +104,15 @@ def test_natural_gradients_beat_gradients_in_steps():
 
 
 def test_the_vocabulary_of_a_fisher_product_is_never_there():
-    h, w = jnp.zeros((256, 16)), jnp.zeros((16, 16384))
-    of = lambda head: jxent.fisher_vp(lambda w: head(h, w), w)(w)
-    temporary = lambda f: (
-        jax.jit(f).lower(w).compile().memory_analysis().temp_size_in_bytes
-    )
+    h, w = jnp.zeros((256, 8)), jnp.zeros((8, 8192))
 
-    def at(head):
-        return temporary(lambda w: jxent.fisher_vp(lambda w: head(w), w)(w))
+    def temporary(head):
+        product = jax.jit(lambda w: jxent.fisher_vp(head, w)(w))
+        return product.lower(w).compile().memory_analysis().temp_size_in_bytes
 
-    streamed = at(lambda w: LinearLogits(h, w, block_size=512))
-    dense = at(lambda w: Logits(h @ w))
-    assert streamed < 256 * 16384 * 4 / 2 < dense
-    assert of is not None
+    logits = 256 * 8192 * 4
+    assert temporary(lambda w: LinearLogits(h, w, block_size=256)) < logits / 2
+    assert temporary(lambda w: Logits(h @ w)) > logits
 
 
 # ------------------------------------------------------------------ convex functions
@@ -127,6 +123,10 @@ CONVEX = {
     "log-gamma": (lambda x: jnp.sum(jax.scipy.special.gammaln(x), -1), True),
     "half square": (lambda x: 0.5 * jnp.sum(x * x, -1), False),
 }
+
+
+def bend(f, at, v):
+    return np.asarray(jax.jvp(lambda x: jax.jvp(f, (x,), (v,))[1], (at,), (v,))[1])
 
 
 @pytest.mark.parametrize("name", CONVEX)
@@ -142,14 +142,10 @@ def test_bregman_divergences_keep_their_digits(name):
         d = np.float64(x) - y
         with jax.enable_x64(True):
             # F″ at the middle is the integral's value to second order in d.
-            middle = jnp.asarray(y + d / 3, jnp.float64)
-            bend = lambda v: jax.jvp(
-                lambda z: jax.jvp(f, (z,), (v,))[1], (middle,), (v,)
-            )[1]
-            want = np.asarray(bend(jnp.asarray(d)) / 2)
+            want = bend(f, jnp.asarray(y + d / 3), jnp.asarray(d)) / 2
         got = divergence(x, y)
         assert (got >= 0).all()
-        np.testing.assert_allclose(got, want, rtol=max(distance**2, 3e-6))
+        np.testing.assert_allclose(got, want, rtol=max(3 * distance**2, 3e-6))
     assert (divergence(y, y) == 0).all()
     slope = jax.grad(lambda x: divergence(x, y).sum())(y)
     np.testing.assert_allclose(slope, 0, atol=1e-6)

@@ -50,9 +50,9 @@ def renyi_divergence(
     Limits:
       0 if `p = q`, with gradient 0 (of a finite order). `qᵢ = 0 < pᵢ` gives +∞ for α ≥ 1.
       Distributions that share no class are +∞ apart. Derivatives with respect to
-      probabilities are finite: the smallest normal number stands in for 0. Probabilities
-      that rounding has kept from summing to 1 are not renormalised. A traced order below 0
-      gives NaN.
+      probabilities are finite: the smallest normal number stands in for 0. They are
+      determined up to a constant for each row, which no change sees that keeps the sum of
+      probabilities. A traced order below 0 gives NaN.
 
     Raises:
       TypeError, ValueError, AssertionError: As `kl_divergence`; ValueError too if `order`
@@ -157,7 +157,8 @@ def _overlap(p, q, a):
         order = {"order": jnp.broadcast_to(a, q.batch)}
         found, (off_p, off_q) = _streamed(OverlapOf, p, q, order)
         return found.total.log - a * off_p - (1 - a) * off_q, found.lost
-    z, lost = mixed(*_logs(p, q), column(a))
+    log_p, log_q = _logs(p, q)
+    z, lost = mixed(log_p, log_q, column(a))
     return jax.nn.logsumexp(z, axis=-1), jnp.sum(lost, axis=-1)
 
 

@@ -47,7 +47,9 @@ def renyi_entropy(
 
     Limits:
       An impossible class adds 0, at order 0 too, and the gradient of its logit is 0. The
-      derivative with respect to a probability of 0 is taken at the smallest normal number.
+      derivative with respect to a probability of 0 is taken at the smallest normal number;
+      those with respect to probabilities are determined up to a constant for each row,
+      which no change sees that keeps their sum.
       A row of logits that are all −inf gives NaN; so does a traced order below 0.
 
     Raises:

@@ -1,5 +1,6 @@
 """What several variables have in common: sums of mutual information."""
 
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._core import arithmetic as num
@@ -90,7 +91,7 @@ def total_correlation(
     j = admit_joint(j, caller="total_correlation")
     groups = groups or tuple(range(j.variables))
     first, *others = named(j, "total_correlation", *groups)
-    nats, before = 0.0, first
+    nats, before = jnp.zeros(j.batch, num.accumulator(j.data.dtype)), first
     for group in others:
         nats = nats + information_in_nats(j, before, group, ())
         before = before + group

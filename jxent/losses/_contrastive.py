@@ -144,8 +144,9 @@ def sigmoid_contrastive_loss(
       Zhai, Mustafa, Kolesnikov and Beyer, "Sigmoid Loss for Language Image Pre-Training",
       ICCV 2023, section 3.2.
     """
-    bias = options.pop("bias")
-    towers = _both_ways(a, b, caller="sigmoid_contrastive_loss", **options)
+    given: dict[str, Any] = dict(options)
+    bias = given.pop("bias")
+    towers = _both_ways(a, b, caller="sigmoid_contrastive_loss", **given)
     bias = jnp.asarray(bias, num.accumulator(towers.forth.data.dtype))
     bias = jnp.broadcast_to(bias, towers.label.shape)
     rows = {"label": towers.label, "bias": bias}

@@ -23,8 +23,8 @@ class TotalOf(Whole):
 
     kind: Kind
 
-    def of_tile(self, tile, numbers, rows):
-        return log_sum(_logs(self.kind, numbers[0]), tile.classes(numbers[0]))
+    def of_tile(self, tile, logits, rows):
+        return log_sum(_logs(self.kind, logits[0]), tile.classes(logits[0]))
 
     def merge(self, a, b):
         return online.merge(a, b)
@@ -32,9 +32,9 @@ class TotalOf(Whole):
     def across(self, a, axis_name):
         return online.across(a, axis_name)
 
-    def terms(self, tile, numbers, rows, total):
+    def terms(self, tile, logits, rows, total):
         return log_sum_terms(
-            total, _logs(self.kind, numbers[0]), tile.classes(numbers[0])
+            total, _logs(self.kind, logits[0]), tile.classes(logits[0])
         )
 
 
@@ -44,8 +44,8 @@ class LagsOf(Sum):
 
     kind: Kind
 
-    def terms(self, tile, numbers, rows, total):
-        (x,), order, top = numbers, rows["order"][..., None], rows["top"][..., None]
+    def terms(self, tile, logits, rows, total):
+        (x,), order, top = logits, rows["order"][..., None], rows["top"][..., None]
         if self.kind == "logits":
             possible = x > -jnp.inf
             lag = jnp.where(possible, top - x, 1)
@@ -69,9 +69,9 @@ def _logs(kind: Kind, x):
 class _OfPair:
     kinds: Kinds
 
-    def _logs(self, numbers, rows):
+    def _logs(self, logits, rows):
         """The logarithms of both, behind the tops of those that are logits."""
-        sides = zip("pq", self.kinds, numbers, strict=True)
+        sides = zip("pq", self.kinds, logits, strict=True)
         behind = lambda name, x: x - rows[name][..., None] if name in rows else x
         return num.widen(*(behind(name, _logs(kind, x)) for name, kind, x in sides))
 
@@ -87,8 +87,9 @@ class Overlap(NamedTuple):
 class OverlapOf(_OfPair, Whole):
     kinds: Kinds
 
-    def of_tile(self, tile, numbers, rows):
-        z, lost = mixed(*self._logs(numbers, rows), rows["order"][..., None])
+    def of_tile(self, tile, logits, rows):
+        log_p, log_q = self._logs(logits, rows)
+        z, lost = mixed(log_p, log_q, rows["order"][..., None])
         return Overlap(log_sum(z, tile.classes(z)), jnp.sum(lost, axis=-1))
 
     def merge(self, a, b):
@@ -98,8 +99,9 @@ class OverlapOf(_OfPair, Whole):
         lost = jax.lax.psum(a.lost, axis_name)
         return Overlap(online.across(a.total, axis_name), lost)
 
-    def terms(self, tile, numbers, rows, total):
-        z, _ = mixed(*self._logs(numbers, rows), rows["order"][..., None])
+    def terms(self, tile, logits, rows, total):
+        log_p, log_q = self._logs(logits, rows)
+        z, _ = mixed(log_p, log_q, rows["order"][..., None])
         return Overlap(log_sum_terms(total.total, z, tile.classes(z)), FIXED)
 
 
@@ -109,8 +111,8 @@ class LargestRatioOf(_OfPair, Whole):
 
     kinds: Kinds
 
-    def of_tile(self, tile, numbers, rows):
-        return jnp.max(ratios(*self._logs(numbers, rows)), axis=-1)
+    def of_tile(self, tile, logits, rows):
+        return jnp.max(ratios(*self._logs(logits, rows)), axis=-1)
 
     def merge(self, a, b):
         return jnp.maximum(a, b)
@@ -118,6 +120,6 @@ class LargestRatioOf(_OfPair, Whole):
     def across(self, a, axis_name):
         return jax.lax.pmax(a, axis_name)
 
-    def terms(self, tile, numbers, rows, total):
-        y = ratios(*self._logs(numbers, rows))
+    def terms(self, tile, logits, rows, total):
+        y = ratios(*self._logs(logits, rows))
         return jnp.where(y == total[..., None], y, 0)
