@@ -102,8 +102,15 @@ KINDS = {
     "counts": Kind(
         "b", lambda rng, shape: rng.integers(0, 9, shape), {"count -1": entry(-1)}
     ),
+    "positive": Kind("b", lambda rng, shape: rng.uniform(0.5, 2, shape)),
+    "share": Kind("b", lambda rng, shape: rng.uniform(0.2, 0.8, shape)),
+    "rows": Kind("b r", lambda rng, shape: rng.uniform(0.5, 2, shape)),
+    "table": Kind(
+        "b r c",
+        lambda rng, shape: softmax(rng, (shape[0], shape[1] * shape[2])).reshape(shape),
+    ),
 }
-SIZES = {"b": B, "k": K, "d": D, "v": V, "2": 2}
+SIZES = {"b": B, "k": K, "d": D, "v": V, "2": 2, "r": K, "c": V}
 
 
 class Call(NamedTuple):
@@ -161,7 +168,7 @@ PAIRS = [
 ]
 
 
-def measure(function, *views) -> Call:
+def measure(function, *views, **fixed) -> Call:
     arrays, arities = {}, []
     for view, name in zip(views, "pq", strict=False):
         made = {text.format(name): kind for kind, text in MADE[view][1].items()}
@@ -173,7 +180,7 @@ def measure(function, *views) -> Call:
         for view, arity in zip(views, arities, strict=True):
             made.append(MADE[view][0](*given[:arity]))
             given = given[arity:]
-        return function(*made, **options)
+        return function(*made, **fixed | options)
 
     return Call(function.__name__, call, arrays, function)
 
@@ -306,14 +313,152 @@ CALLS = {
     ),
 }
 
+FAMILIES = {
+    "Normal": (jxent.Normal, {"values": "{}.loc", "positive": "{}.scale"}),
+    "LogNormal": (jxent.LogNormal, {"values": "{}.loc", "positive": "{}.scale"}),
+    "Laplace": (jxent.Laplace, {"values": "{}.loc", "positive": "{}.scale"}),
+    "Gamma": (
+        lambda x: jxent.Gamma(x, jxent.Log(x)),
+        {"positive": "{}.concentration"},
+    ),
+    "Beta": (lambda x: jxent.Beta(x, x), {"positive": "{}.concentration"}),
+    "VonMises": (jxent.VonMises, {"values": "{}.loc", "positive": "{}.concentration"}),
+    "Exponential": (jxent.Exponential, {"positive": "{}.rate"}),
+    "Poisson": (jxent.Poisson, {"positive": "{}.rate"}),
+    "Uniform": (lambda x: jxent.Uniform(-x, x), {"positive": "{}.low"}),
+    "Geometric": (lambda p: jxent.Geometric(p), {"share": "{}.probs"}),
+    "Dirichlet": (jxent.Dirichlet, {"rows": "{}.concentration"}),
+    "MultivariateNormal": (
+        lambda x: jxent.MultivariateNormal(x, scale_diag=x),
+        {"rows": "{}.scale_diag"},
+    ),
+}
+MADE |= FAMILIES
+ORDER = {
+    "renyi_entropy": "order",
+    "tsallis_entropy": "order",
+    "alpha_divergence": "alpha",
+}
+ORDER |= {"renyi_divergence": "order"}
+
+
+def relative(name, *views) -> Call:
+    fixed = {ORDER[name]: 0.5} if name in ORDER else {}
+    return measure(getattr(jxent, name), *views, **fixed)
+
+
+def transform(function, of, **arrays) -> Call:
+    return Call(function.__name__, of, arrays, function, looks=False)
+
+
+def observed_nll(name, **arrays) -> Call:
+    return Call(name, getattr(losses, name), arrays, getattr(losses, name), looks=False)
+
+
+def softmax_of(z):
+    return jxent.Logits(z)
+
+
+CALLS |= {
+    **{
+        f"{name} {view}": relative(name, view)
+        for name in ("renyi_entropy", "tsallis_entropy")
+        for view in ("Probs", "Logits")
+    },
+    **{
+        f"{name} {' '.join(pair)}": relative(name, *pair)
+        for name in (
+            *("alpha_divergence", "renyi_divergence", "jeffreys_divergence"),
+            *("squared_hellinger", "bhattacharyya_distance", "total_variation"),
+            "chi2_divergence",
+        )
+        for pair in (("Probs", "Probs"), ("Logits", "Logits"))
+    },
+    **{
+        f"{name} Joint": Call(
+            name,
+            getattr(jxent, name),
+            {"j": "table"},
+            getattr(jxent, name),
+            looks=False,
+        )
+        for name in (
+            *("joint_entropy", "conditional_entropy", "mutual_information"),
+            *("pointwise_mutual_information", "total_correlation"),
+            "variation_of_information",
+        )
+    },
+    "interaction_information": transform(
+        jxent.interaction_information,
+        lambda j: jxent.interaction_information(jxent.Joint(j[..., None], variables=3)),
+        j="table",
+    ),
+    "from_counts": transform(
+        jxent.from_counts, lambda x: jxent.from_counts(x).data, counts="rows"
+    ),
+    **{
+        f"entropy {view}": measure(jxent.entropy, view)._replace(looks=False)
+        for view in FAMILIES
+    },
+    "kl_divergence Normal Normal": measure(
+        jxent.kl_divergence, "Normal", "Normal"
+    )._replace(looks=False),
+    "cross_entropy Observed Normal": transform(
+        jxent.cross_entropy,
+        lambda x, s: jxent.cross_entropy(jxent.Observed(x), jxent.Normal(x, s)),
+        p="values",
+        q="positive",
+    ),
+    "f_divergence": transform(
+        jxent.f_divergence,
+        lambda p, q: jxent.f_divergence(lambda t: (t - 1) ** 2)(p, q),
+        p="probs",
+        q="probs",
+    ),
+    "bregman_divergence": transform(
+        jxent.bregman_divergence,
+        lambda x, y: jxent.bregman_divergence(lambda x: jnp.sum(x**2))(x, y),
+        x="rows",
+        y="rows",
+    ),
+    "fisher_vp": transform(
+        jxent.fisher_vp,
+        lambda z: jxent.fisher_vp(softmax_of, z)(z),
+        z="logits",
+    ),
+    "gauss_newton_vp": transform(
+        jxent.gauss_newton_vp,
+        lambda z: jxent.gauss_newton_vp(lambda z: jnp.sum(z**2), jnp.tanh, z)(z),
+        z="logits",
+    ),
+    "gaussian_nll_loss": observed_nll(
+        "gaussian_nll_loss", predictions="values", targets="values"
+    ),
+    "poisson_nll_loss": observed_nll(
+        "poisson_nll_loss", predictions="positive", targets="counts"
+    ),
+    "gamma_nll_loss": observed_nll(
+        "gamma_nll_loss", predictions="positive", targets="positive"
+    ),
+    **{
+        name: Call(
+            name,
+            getattr(losses, name),
+            {"a": "hidden", "b": "hidden"},
+            getattr(losses, name),
+            looks=False,
+        )
+        for name in ("contrastive_loss", "sigmoid_contrastive_loss")
+    },
+}
+
 # What has no call of its own: values, wrappers, and modules.
 NO_CALL = {
     *("checked", "checks", "losses", "Distillation", "Density", "Distribution"),
     *("Probs", "LogProbs", "Logits", "Labels", "BinaryProbs", "BinaryLogits"),
-    "LinearLogits",
-    *("Family", "Log", "Observed", "Normal", "LogNormal", "MultivariateNormal"),
-    *("Laplace", "Uniform", "Exponential", "Gamma", "Beta", "Dirichlet", "VonMises"),
-    *("Poisson", "Geometric"),
+    *("LinearLogits", "Joint", "Family", "Log", "Observed", "MultivariateNormal"),
+    *("Normal", "LogNormal", "Laplace", "Exponential", "Gamma", "Beta", "Dirichlet"),
+    *("Poisson", "Geometric", "Uniform", "VonMises"),
 }
 
 # The range of every option that is a number, wherever it occurs.
@@ -338,6 +483,7 @@ NOT_NUMBERS = {
     *("axis", "axis_name", "bias", "block_size", "chunk_size", "class_mask"),
     *("class_weights",),
     *("divergence", "estimator", "has_aux", "head", "ignore_index", "labels", "log_b"),
+    *("f", "at_zero", "slope_at_infinity", "pseudocount", "variables", "order"),
     *("loss", "max_fun", "reduction", "return_z_loss", "returns", "teacher_classes"),
     *("vocab_axis", "where", "weights"),
 }

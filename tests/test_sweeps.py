@@ -60,7 +60,8 @@ def test_exports_with_symbols_for_batch_and_classes(call, hasty_compiler):
     `np.broadcast_shapes`, `math.log(shape)`, a tile's width compared in Python.
     """
     scope, args = export.SymbolicScope(), call.args()
-    dims = lambda kind: ", ".join(kind.shape.split()).replace("d", str(SIZES["d"]))
+    symbol = lambda letter: letter if letter in "bkv" else str(SIZES[letter])
+    dims = lambda kind: ", ".join(map(symbol, kind.shape.split()))
     specs = [
         jax.ShapeDtypeStruct(export.symbolic_shape(dims(kind), scope=scope), x.dtype)
         for kind, x in zip(call.kinds, args, strict=True)

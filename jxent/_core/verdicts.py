@@ -62,7 +62,7 @@ def _known_to_hold(x: Any, domain: Domain) -> bool:
         x = np.asarray(x)
         dtype, x = x.dtype, _wide(x, np) if x.dtype.itemsize < 4 else x
         with np.errstate(all="ignore"):
-            return bool(domain.holds(_in_rows(x, domain, np), dtype, np))
+            return bool(domain.holds(x, dtype, np))
     with jax.ensure_compile_time_eval():  # even where all else is staged
         return bool(holds(x, domain))
 
@@ -143,7 +143,7 @@ def _words(x: Any, interval: Interval, name: str) -> str:
 def holds(x: Num[Array, "..."], domain: Domain) -> Bool[Array, ""]:
     """Whether there is no flaw; sure if it is yes."""
     dtype, x = x.dtype, _wide(x, jnp)
-    return domain.holds(_in_rows(x, domain, jnp), dtype, jnp)
+    return domain.holds(x, dtype, jnp)
 
 
 @functools.partial(jax.jit, static_argnums=1)
@@ -161,7 +161,8 @@ def report(x: Num[Array, "..."], claim: Claim) -> "Report":
 
 def _first_flaw(suspect, x, claim):
     domain, dtype = claim.domain, x.dtype
-    x = _in_rows(_wide(x, jnp), domain, jnp)
+    x = _wide(x, jnp)
+    x = x if domain.rows else jnp.expand_dims(x, -1)
     entries = ~domain.entries(x, jnp)
     rows = ~domain.whole(x, dtype, jnp) | jnp.any(entries, axis=-1, keepdims=True)
     (*index, _), row = _first(rows)
@@ -174,10 +175,6 @@ def _first_flaw(suspect, x, claim):
     index = jnp.stack((index + 8 * [absent])[:8])
     value = jnp.sum(jnp.where(here, x, 0))
     return Report(jnp.any(rows), index, entry, value, facts, claim)
-
-
-def _in_rows(x, domain, xp):
-    return x if domain.rows else xp.expand_dims(x, -1)
 
 
 def _wide(x, xp):

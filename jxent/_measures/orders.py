@@ -9,6 +9,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, DTypeLike, Float
 
 from .._core.domains import Interval
+from .._core.shapes import broadcast_shapes
 from .._core.verdicts import demand_all
 
 FINITE = Interval("(-inf, inf)")
@@ -30,11 +31,7 @@ def as_order(
 ) -> Float[Array, "*#batch"]:
     """`order` in the dtype to compute in: one number, or one for each row."""
     array = jnp.asarray(demand_all(order, within, name, caller))
-    try:
-        fits = np.broadcast_shapes(array.shape, batch) == batch
-    except ValueError:
-        fits = False
-    if not fits:
+    if broadcast_shapes(array.shape, batch) != batch:
         raise ValueError(
             f"{caller}: {name} has shape {array.shape}, and the batch is {batch}. Give one "
             f"{name} per row, or use jax.vmap over several"

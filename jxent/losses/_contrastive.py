@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, Int
 
 from .._core import arithmetic as num
 from .._core.meshes import AxisName
+from .._core.shapes import as_array
 from .._distributions.discrete import Labels
 from .._distributions.projection import LinearLogits
 from .._kernels.streamed.contrast import BelongingOf
@@ -165,13 +166,14 @@ class _BothWays(NamedTuple):
 def _both_ways(
     a, b, *, temperature, axis_name, block_size, weights, reduction, caller: str
 ) -> _BothWays:
-    a, b = jnp.asarray(a), jnp.asarray(b)
+    a, b = as_array(a, "a", caller), as_array(b, "b", caller)
     if a.ndim != 2 or a.shape != b.shape:
         raise ValueError(
             f"{caller}: a has shape {a.shape} and b has shape {b.shape}; give one row of "
             "each for every pair"
         )
-    label, here = jnp.arange(len(a), dtype=jnp.int32), len(a)
+    here = a.shape[0]
+    label = jnp.arange(here, dtype=jnp.int32)
     everywhere = lambda x: x
     if axis_name is not None:
         label = label + here * jax.lax.axis_index(axis_name)

@@ -1,7 +1,9 @@
 """Which losses count, how much, and what becomes of them all."""
 
+import functools
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
@@ -78,7 +80,6 @@ class Counts(NamedTuple):
           of_class: The class weight of each row's label, by which a mean divides too.
           term: What is added to the losses, and is not weighed by class.
         """
-        counts = jnp.ones_like(losses) if of_class is None else of_class
         each = self._weighed(losses)
         if term is not None and (of_class is None or reduction not in ("mean", Mean)):
             each, term = each + self._weighed(term), None
@@ -86,6 +87,7 @@ class Counts(NamedTuple):
             return each
         if reduction == "sum":
             return jnp.sum(each)
+        counts = jnp.ones_like(losses) if of_class is None else of_class
         mean = Mean(jnp.sum(each), jnp.sum(self._weighed(counts)))
         if term is not None:
             rows = self._weighed(jnp.ones_like(term))
@@ -118,17 +120,27 @@ def events(
     kept = kept_events(labels, batch, where, ignore_index, caller)
     given, y = y, jnp.asarray(y, None if is_float(y.dtype) else jnp.float32)
     x, y = jnp.broadcast_to(x, batch), jnp.broadcast_to(y, batch)
-    is_event = lambda y: (0 <= y) & (y <= 1)
-    counts = Counts.of(kept, weights, batch, caller, jnp.isnan(x) | ~is_event(y))
+    bad = None if weights is None else jnp.isnan(x) | ~_is_event(y)
+    counts = Counts.of(kept, weights, batch, caller, bad)
     x, y = counts.only(x), counts.only(y)
     checks.assert_binary_logits(x, name="logits", caller=caller)
     if counts.kept is None and is_integer(given.dtype):
         look(given, Claim(Outcomes(), "labels", caller))
     else:
         look(y, Claim(EventTargets(), "labels", caller))
-    y, s = jnp.where(is_event(y), y, jnp.nan), label_smoothing
-    if not num.is_known(s, 0):
-        y = num.at_least_float32(y)
-        s = jnp.asarray(s, y.dtype)
-        y = (1 - s) * y + s / 2
-    return x, y, counts, reduction
+    s = None if num.is_known(label_smoothing, 0) else label_smoothing
+    return x, _targets(y, s), counts, reduction
+
+
+def _is_event(y: Array) -> Bool[Array, "*batch"]:
+    return (0 <= y) & (y <= 1)
+
+
+@functools.partial(jax.jit, inline=True)
+def _targets(y: Float[Array, "*batch"], s: Any) -> Float[Array, "*batch"]:
+    y = jnp.where(_is_event(y), y, jnp.nan)
+    if s is None:
+        return y
+    y = num.at_least_float32(y)
+    s = jnp.asarray(s, y.dtype)
+    return (1 - s) * y + s / 2

@@ -1,5 +1,6 @@
 """Policies: what an action cost, how random it was, how far the policy has moved."""
 
+import functools
 from typing import Annotated, Any, Generic, Literal, NamedTuple, Unpack
 
 import jax
@@ -193,21 +194,26 @@ def kl_from_samples(
     shape, kept = logs[0].shape, None
     if where is not None:
         kept = spread(as_where(where, caller), shape, "where", caller)
-    bad = jnp.any(jnp.stack([jnp.isnan(x) for x in logs]), axis=0)
+    bad = None
+    if given["weights"] is not None:
+        bad = jnp.any(jnp.stack([jnp.isnan(x) for x in logs]), axis=0)
     counts = Counts.of(kept, given["weights"], shape, caller, bad)
-    p, q, *b = num.widen(*(counts.only(x) for x in logs))
+    losses = _estimate(estimator, clip, *map(counts.only, logs))
+    return counts.reduce(losses, given["reduction"])
 
+
+@functools.partial(jax.jit, static_argnums=0, inline=True)
+def _estimate(estimator: str, clip: Any, *logs: Array) -> Float[Array, "*batch"]:
+    p, q, *b = num.widen(*logs)
     r = _clipped(_gap(q, p), clip)
     log_ratio = _clipped(_gap(p, b[0]), clip) if b else jnp.zeros_like(r)
     if estimator == "k1":
-        losses = num.weigh(jnp.exp(log_ratio), -r)
-    elif estimator == "k2":
-        losses = r * r / 2
-    else:
-        # log(q/b) without p, which may be 0.
-        direct = b and clip is None
-        losses = _k3(r, log_ratio, _gap(q, b[0]) if direct else r + log_ratio)
-    return counts.reduce(losses, given["reduction"])
+        return num.weigh(jnp.exp(log_ratio), -r)
+    if estimator == "k2":
+        return r * r / 2
+    # log(q/b) without p, which may be 0.
+    direct = b and clip is None
+    return _k3(r, log_ratio, _gap(q, b[0]) if direct else r + log_ratio)
 
 
 def _gap(a: Array, b: Array) -> Array:

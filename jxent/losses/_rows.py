@@ -128,12 +128,20 @@ def rows_of(
 
     checks.assert_logits(z, name=of_logits, caller=caller)
     if hard:
-        as_they_are = kept is None and given.shape == t.shape
-        told = given if as_they_are else t  # of 64 bits, they are told by their value
+        told = _as_given(given, t, kept)
         checks.assert_labels(told, k, name=of_labels, caller=caller)
     q = Logits(at_temperature(z, temperature, caller))
     p = Labels(t) if hard else Probs(t)
     return Rows(q, p, label_smoothing, per_class, classes, counts, reduction)
+
+
+def _as_given(given: Any, y: Array, kept: Any) -> Any:
+    """Labels of more bits than `y` has, for errors to tell them by their true value."""
+    if given.shape != y.shape or given.dtype == y.dtype:
+        return y
+    if kept is None:
+        return given
+    return jnp.where(kept, given, 0) if isinstance(given, jax.Array) else y
 
 
 def _is_hard(labels: Any, kinds: str, name: str, caller: str) -> bool:

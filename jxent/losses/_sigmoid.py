@@ -1,7 +1,9 @@
 """Events that happen or not, each by itself: losses from their logits."""
 
+import functools
 from typing import Annotated, Any, Generic, Unpack
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -135,14 +137,21 @@ def sigmoid_focal_loss(
     caller = "sigmoid_focal_loss"
     alpha, gamma = given.pop("alpha"), given.pop("gamma")
     x, y, counts, reduction = events(logits, labels, caller=caller, **given)
+    if alpha is not None:
+        alpha = spread(jnp.asarray(alpha), x.shape, "alpha", caller)
+    return counts.reduce(_focal(x, y, gamma, alpha), reduction)
+
+
+@functools.partial(jax.jit, inline=True)
+def _focal(x: Array, y: Array, gamma: Number, alpha: Any) -> Float[Array, "*batch"]:
     x, y = num.widen(x, y)
     losses = cross_entropy_in_nats(BinaryProbs(y), BinaryLogits(x))
     happens, fails = num.sigmoids(x)
     losses = num.weigh(power(y * fails + (1 - y) * happens, gamma), losses)
-    if alpha is not None:
-        alpha = spread(jnp.asarray(alpha, losses.dtype), losses.shape, "alpha", caller)
-        losses = (alpha * y + (1 - alpha) * (1 - y)) * losses
-    return counts.reduce(losses, reduction)
+    if alpha is None:
+        return losses
+    alpha = alpha.astype(losses.dtype)
+    return (alpha * y + (1 - alpha) * (1 - y)) * losses
 
 
 def _surprises(

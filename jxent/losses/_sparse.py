@@ -262,7 +262,7 @@ def _entmax_loss(scores, labels, alpha, *, where, **options):
     names = "scores", "labels"
     rows = rows_of(scores, labels, -1, where, kinds="hard", names=names, **options)
     x = num.at_least_float32(rows.q.data)
-    return rows.finish(_fenchel_young(x, rows.p.data, alpha))
+    return rows.finish(_compiled_loss(x, rows.p.data, alpha))
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
@@ -302,6 +302,11 @@ def _fenchel_young_jvp(alpha, primals, tangents):
     return _fenchel_young(x, y, alpha), jnp.sum(slope * x_dot, axis=-1)
 
 
+# One step of an eager call.
+_compiled_loss = jax.jit(_fenchel_young, static_argnums=2, inline=True)
+
+
+@functools.partial(jax.jit, static_argnums=1, inline=True)
 def _entmax(x: Float[Array, "*batch k"], alpha: float) -> Float[Array, "*batch k"]:
     return _power(_root(x, alpha), alpha)
 

@@ -1,5 +1,6 @@
 """Losses that bend cross-entropy: functions of the surprise −log q of the true class."""
 
+import functools
 from collections.abc import Callable
 from typing import Annotated, Any, Generic, Unpack
 
@@ -180,12 +181,14 @@ def generalized_cross_entropy(
     return _bent(of, logits, labels, axis, where, caller=name, **given)
 
 
+@functools.partial(jax.jit, inline=True)
 def focal(surprise: Float[Array, "*batch"], gamma: Number) -> Float[Array, "*batch"]:
     """`(1 − p)^γ (−log p)`, of −log p."""
     # With p = e⁻ˢ it is (1 − e⁻ˢ)^γ s.
     return num.weigh(power(-jnp.expm1(-surprise), gamma), surprise)
 
 
+@functools.partial(jax.jit, inline=True)
 def power(miss: Float[Array, "*batch"], gamma: Number) -> Float[Array, "*batch"]:
     """`missᵞ`, of miss = 1 − p."""
     return _power(miss, jnp.broadcast_to(jnp.asarray(gamma, miss.dtype), miss.shape))
