@@ -227,6 +227,7 @@ class Different(Domain):
         k = x.shape[-1]
         before = np.tri(k, k=-1, dtype=bool)
         same = x[..., :, None] == x[..., None, :]
+        before = xp.broadcast_to(before, same.shape)
         return ~(same & before).any(axis=-1)
 
     def holds(self, x, dtype, xp):
