@@ -166,7 +166,8 @@ def test_ignored_labels_of_binary_losses(f):
     np.testing.assert_allclose(value, kept.mean(), rtol=1e-6)
     assert (slope[1:3] == 0).all() and np.isfinite(slope).all()
     # Under jit, where nobody looks, a label that is no event is not put into a formula.
-    value, back = jax.jit(lambda x: jax.vjp(lambda x: f(x, y), x))(x.at[1].set(0.0))
+    run = jax.jit(lambda x, y: jax.vjp(lambda x: f(x, y), x))
+    value, back = run(x.at[1].set(0.0), y)
     np.testing.assert_array_equal(np.isnan(value), [False, True, True, False])
     np.testing.assert_array_equal(np.isnan(back(jnp.ones(4))[0]), np.isnan(value))
 

@@ -77,6 +77,14 @@ MOVING: dict[str, tuple[Any, dict[str, Any]]] = {
         lambda **o: sum(losses.log_prob_and_entropy(Z, Y, **o)),
         {"temperature": (1.5, 0.0)},
     ),
+    "contrastive_loss": (
+        lambda **o: losses.contrastive_loss(Z, T, **o),
+        {"temperature": (0.7, 0.0)},
+    ),
+    "sigmoid_contrastive_loss": (
+        lambda **o: losses.sigmoid_contrastive_loss(Z, T, **o),
+        {"temperature": (0.7, 0.0), "bias": (-1.0, np.inf)},
+    ),
     "kl_from_samples": (
         lambda **o: losses.kl_from_samples(Z[:, 0], Z[:, 1], **o),
         {"clip": (1.1, 0.0)},
@@ -135,7 +143,12 @@ def test_a_bad_number_is_refused_in_whatever_it_is_given(name, option):
 
 
 @pytest.mark.parametrize(
-    "name", [n for n, (_, o) in MOVING.items() if "temperature" in o]
+    "name",
+    [
+        n
+        for n, (_, o) in MOVING.items()
+        if "temperature" in o and "contrastive" not in n
+    ],
 )
 def test_a_temperature_for_each_row(name):
     f, _ = MOVING[name]
