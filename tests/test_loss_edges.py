@@ -244,3 +244,16 @@ def test_a_weight_of_0_removes_what_has_no_loss():
     assert np.isfinite(by_w).all()
     with pytest.raises(AssertionError, match="label -100"):
         jxent.checked(run)(S, jnp.ones(3))
+
+
+def test_the_checks_do_not_look_at_tokens_that_are_removed():
+    h, w, y = S.at[1].set(jnp.nan), jnp.ones((6, 4)), jnp.array([0, -100, 2])
+    linear, q = losses.linear_softmax_cross_entropy, LinearLogits(h, w)
+    assert np.isfinite(linear(h, w, y, ignore_index=-100, reduction="mean"))
+    assert np.isfinite(linear(h, w, y, weights=jnp.array([1.0, 0, 1]))).all()
+    keep = jnp.array([True, False, True])
+    assert np.isfinite(losses.log_prob_and_entropy(q, y, where=keep)[0]).all()
+    assert np.isfinite(losses.distillation_loss(q, q, where=keep).loss).all()
+    for f in (lambda: linear(h, w, y * 0), lambda: losses.distillation_loss(q, q)):
+        with pytest.raises(AssertionError, match="hidden is NaN"):
+            f()

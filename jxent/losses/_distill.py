@@ -23,7 +23,7 @@ from ._arguments import at_temperature, both, split_where
 from ._counts import Counts, kept_events
 from ._options import loss, Number, Option, R, Reduced, Where
 from ._rows import without_softmax
-from ._tokens import temper, without_hidden
+from ._tokens import check_shapes, temper, without_hidden
 
 
 class Distilled(Reduced[R], Generic[R], total=False):
@@ -189,7 +189,7 @@ _Model: TypeAlias = Logits | LinearLogits
 
 def _admit(x: Any, name: str, caller: str) -> _Model:
     if isinstance(x, LinearLogits):
-        x.check(name, caller)
+        check_shapes(x, name, caller)
         return x
     x = as_array(x, name, caller)
     checks.check_float(x, name=name, caller=caller)
@@ -222,7 +222,9 @@ def _without(q: _Model, counts: Counts) -> _Model:
 
 
 def _checked(q: _Model, name: str, caller: str) -> _Model:
-    if isinstance(q, Logits):
+    if isinstance(q, LinearLogits):
+        q.check(name, caller)
+    else:
         checks.assert_logits(q.data, name=name, caller=caller)
     return q
 

@@ -24,7 +24,7 @@ from ._options import (
     Where,
     WithExtra,
 )
-from ._tokens import temper, tokens_of, weights_of
+from ._tokens import check_shapes, temper, tokens_of, weights_of
 
 EXTRAS = ("log_normalizer", "entropy", "argmax", "correct", "z_loss")
 
@@ -127,7 +127,7 @@ def linear_softmax_cross_entropy(
     q = LinearLogits(
         hidden, weight, o.bias, None, o.softcap, o.vocab_axis, o.axis_name, o.block_size
     )
-    q.check("logits", caller)
+    check_shapes(q, "logits", caller)
     per_class = _of_classes(o.class_weights, q, "class_weights", caller)
     exist = _of_classes(o.class_mask, q, "class_mask", caller)
     if exist is not None:
