@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import unittest
 from typing import Any
 
 import jax
@@ -514,42 +513,6 @@ OPTIONAL: list[dict[str, Any]] = [
     {"z_loss": 1e-3},
     {"label_smoothing": 0.1, "z_loss": 1e-3},
 ]
-
-
-OPTAX_TESTS = [
-    "SafeSoftmaxCrossEntropyTest",
-    "SoftmaxCrossEntropyTest",
-    "SoftmaxCrossEntropyWithIntegerLabelsTest",
-    "SigmoidCrossEntropyTest",
-    "KLDivergenceTest",
-    "KLDivergenceWithLogTargetsTest",
-    "SparsemaxTest",
-    "SigmoidFocalLossTest",
-    "PolyLossTest",
-    "GeneralizedKLDivergenceTest",
-    "SmoothLabelsTest",
-    "FenchelYoungTest",
-]
-OPTAX_FILES = ("_classification", "_smoothing", "_fenchel_young")
-
-
-@pytest.mark.parametrize("name", OPTAX_TESTS)
-@pytest.mark.filterwarnings("default")
-def test_optaxs_own_tests_pass(name, monkeypatch):
-    for file in OPTAX_FILES:
-        tests = pytest.importorskip(f"optax.losses.{file}_test")
-        for other in OPTAX_FILES:
-            monkeypatch.setattr(tests, other, losses, raising=False)
-        if hasattr(tests, name):
-            break
-    # An alias that optax itself has deprecated is not taken over.
-    monkeypatch.delattr(getattr(tests, name), "test_deprecated_alias", raising=False)
-    np.random.seed(0)
-    cases = unittest.defaultTestLoader.loadTestsFromTestCase(getattr(tests, name))
-    result = unittest.TestResult()
-    with lenient():
-        cases.run(result)
-    assert result.testsRun and not result.errors and not result.failures
 
 
 # Binary losses.

@@ -90,7 +90,7 @@ def both(
     return b if a is None else a & b
 
 
-def check_predictions(x: Array, truth: Array, name: str, caller: str) -> None:
+def check_predictions(x: Array, truth: Any, name: str, caller: str) -> None:
     """TypeError unless predictions are floating point."""
     swapped = jnp.issubdtype(truth.dtype, jnp.floating)
     fix = "; predictions come first: were the two swapped?" if swapped else ""

@@ -1,5 +1,6 @@
 """Learning from a teacher's predictions."""
 
+from types import SimpleNamespace
 from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeAlias, Unpack
 
 import jax
@@ -21,7 +22,8 @@ from .._measures.divergence import js_in_nats, kl_in_nats
 from ._arguments import at_temperature, both, split_where
 from ._counts import Counts, kept_events
 from ._options import loss, Number, Option, R, Reduced, Where
-from ._tokens import temper, without_hidden
+from ._rows import without_softmax
+from ._tokens import check_shapes, temper, without_hidden
 
 
 class Distilled(Reduced[R], Generic[R], total=False):
@@ -117,19 +119,8 @@ def distillation_loss(
       Agarwal, Vieillard, Zhou, Stanczyk, Ramos, Geist and Bachem, "On-Policy Distillation
       of Language Models", ICLR 2024, section 3.
     """
-    given: Any = options
-    caller = "distillation_loss"
-    temperature, h, w, ignore_index, weights, how = (
-        given[name]
-        for name in (
-            "temperature",
-            "hard_weight",
-            "teacher_weight",
-            "ignore_index",
-            "weights",
-            "reduction",
-        )
-    )
+    caller, o = "distillation_loss", SimpleNamespace(**options)
+    temperature, h, w = o.temperature, o.hard_weight, o.teacher_weight
     if divergence not in ("forward", "reverse", "js"):
         raise ValueError(f"{caller}: divergence is {divergence!r}, none of the three")
     if divergence != "js" and not num.is_known(w, 0.5):
@@ -138,7 +129,7 @@ def distillation_loss(
         raise ValueError(f"{caller}: hard_weight is for labels, and there are none")
     if labels is not None and num.is_known(h, 0):
         raise ValueError(f"{caller}: labels need hard_weight > 0 (it is {h})")
-    if ignore_index is not None and labels is None:
+    if o.ignore_index is not None and labels is None:
         raise ValueError(f"{caller}: ignore_index, but there are no labels")
     student = _admit(student_logits, "student_logits", caller)
     teacher = _admit(teacher_logits, "teacher_logits", caller)
@@ -157,14 +148,14 @@ def distillation_loss(
             teacher = _among(exist, teacher, caller)
     rows = None if exist is not None else where
     kept = kept_events(
-        0 if labels is None else labels, batch, rows, ignore_index, caller
+        0 if labels is None else labels, batch, rows, o.ignore_index, caller
     )
     kept = kept if exist is None else both(kept, jnp.any(exist, axis=-1))
-    bad = None if weights is None else _bad(student) | _bad(teacher)
+    bad = None if o.weights is None else _bad(student) | _bad(teacher)
     y = None if labels is None else _labels(labels, batch, caller)
     if y is not None and bad is not None:
         bad |= (y < 0) | (y >= k)
-    counts = Counts.of(kept, weights, batch, caller, bad)
+    counts = Counts.of(kept, o.weights, batch, caller, bad)
     s, t = _without(student, counts), _without(teacher, counts)
     s = _checked(s, "student_logits", caller)
     hard = jnp.zeros(batch, num.accumulator(student.data.dtype))
@@ -190,7 +181,7 @@ def distillation_loss(
     soft, hard = num.widen(soft, hard)
     h = jnp.asarray(h, soft.dtype)
     mixed = soft if y is None else _mix(h, soft, hard)
-    return Distillation(*(counts.reduce(x, how) for x in (mixed, soft, hard)))
+    return Distillation(*(counts.reduce(x, o.reduction) for x in (mixed, soft, hard)))
 
 
 _Model: TypeAlias = Logits | LinearLogits
@@ -198,7 +189,7 @@ _Model: TypeAlias = Logits | LinearLogits
 
 def _admit(x: Any, name: str, caller: str) -> _Model:
     if isinstance(x, LinearLogits):
-        x.check(name, caller)
+        check_shapes(x, name, caller)
         return x
     x = as_array(x, name, caller)
     checks.check_float(x, name=name, caller=caller)
@@ -220,7 +211,7 @@ def _bad(q: _Model) -> Bool[Array, "*batch"]:
     """Rows without a softmax."""
     if isinstance(q, LinearLogits):
         return ~jnp.all(jnp.isfinite(q.data), axis=-1)
-    return jnp.any(~(q.data < jnp.inf), -1) | jnp.all(q.data == -jnp.inf, -1)
+    return without_softmax(q.data)
 
 
 def _without(q: _Model, counts: Counts) -> _Model:
@@ -231,7 +222,9 @@ def _without(q: _Model, counts: Counts) -> _Model:
 
 
 def _checked(q: _Model, name: str, caller: str) -> _Model:
-    if isinstance(q, Logits):
+    if isinstance(q, LinearLogits):
+        q.check(name, caller)
+    else:
         checks.assert_logits(q.data, name=name, caller=caller)
     return q
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Annotated, Any, Generic, overload, Unpack
 
 import jax.numpy as jnp
@@ -23,7 +24,7 @@ from ._options import (
     Where,
     WithExtra,
 )
-from ._tokens import temper, tokens_of, weights_of
+from ._tokens import check_shapes, temper, tokens_of, weights_of
 
 EXTRAS = ("log_normalizer", "entropy", "argmax", "correct", "z_loss")
 
@@ -120,57 +121,38 @@ def linear_softmax_cross_entropy(
       Wijmans, Huval, Hertzberg, Koltun and Krähenbühl, "Cut Your Losses in
       Large-Vocabulary Language Models", ICLR 2025, section 4.
     """
-    caller = "linear_softmax_cross_entropy"
-    return _linear(hidden, weight, labels, returns, caller=caller, **options)
-
-
-def _linear(
-    hidden,
-    weight,
-    labels,
-    returns,
-    *,
-    caller,
-    bias,
-    class_mask,
-    where,
-    softcap,
-    vocab_axis,
-    axis_name,
-    block_size,
-    weights,
-    label_smoothing,
-    class_weights,
-    ignore_index,
-    temperature,
-    z_loss,
-    reduction,
-):
+    caller, o = "linear_softmax_cross_entropy", SimpleNamespace(**options)
     if wrong := [name for name in returns or () if name not in EXTRAS]:
         raise ValueError(f"{caller}: returns has {wrong}, and there are {EXTRAS}")
     q = LinearLogits(
-        hidden, weight, bias, None, softcap, vocab_axis, axis_name, block_size
+        hidden, weight, o.bias, None, o.softcap, o.vocab_axis, o.axis_name, o.block_size
     )
-    q.check("logits", caller)
-    per_class = _of_classes(class_weights, q, "class_weights", caller)
-    exist = _of_classes(class_mask, q, "class_mask", caller)
+    check_shapes(q, "logits", caller)
+    per_class = _of_classes(o.class_weights, q, "class_weights", caller)
+    exist = _of_classes(o.class_mask, q, "class_mask", caller)
     if exist is not None:
         q = _without_classes(q, exist)
         per_class = None if per_class is None else jnp.where(exist != 0, per_class, 0)
     q, y, counts = tokens_of(
-        q, labels, where, ignore_index, caller, weights=weights, class_weights=per_class
+        q,
+        labels,
+        o.where,
+        o.ignore_index,
+        caller,
+        weights=o.weights,
+        class_weights=per_class,
     )
-    q = temper(q, temperature)
+    q = temper(q, o.temperature)
     even = exist if per_class is None else per_class
-    statistics = _statistics(label_smoothing, even, returns or ())
+    statistics = _statistics(o.label_smoothing, even, returns or ())
     found = streamed.sums_of(q, statistics, {"label": y}, even)
     k = q.num_classes
     if exist is not None:
         k = sum_over_shards(jnp.sum(exist), q.axis_name)
-    losses, of_class = _weighted_loss(found, y, q, k, label_smoothing, per_class)
+    losses, of_class = _weighted_loss(found, y, q, k, o.label_smoothing, per_class)
     choice = found["choice"]
     log_normalizer = jnp.logaddexp(choice.rest.log, choice.at_label)
-    term = jnp.asarray(z_loss, losses.dtype) * log_normalizer**2
+    term = jnp.asarray(o.z_loss, losses.dtype) * log_normalizer**2
 
     extra: dict[str, Array] = {"log_normalizer": log_normalizer, "z_loss": term}
     if "spread" in found:
@@ -178,8 +160,8 @@ def _linear(
     if "leader" in found:
         leader = found["leader"].label
         extra |= {"argmax": leader, "correct": leader == y}
-    term = None if num.is_known(z_loss, 0) else term
-    result = counts.reduce(losses, reduction, of_class=of_class, term=term)
+    term = None if num.is_known(o.z_loss, 0) else term
+    result = counts.reduce(losses, o.reduction, of_class=of_class, term=term)
     if returns is None:
         return result
     return WithExtra(result, {name: counts.only(extra[name]) for name in returns})

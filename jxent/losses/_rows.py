@@ -114,7 +114,7 @@ def rows_of(
         kept = both(kept, ~jnp.broadcast_to(ignore, batch))
     bad = None
     if weights is not None or (per_class is not None and hard):
-        bad = jnp.any(~(z < jnp.inf), axis=-1) | jnp.all(z == -jnp.inf, axis=-1)
+        bad = without_softmax(z)
         if per_class is not None and hard and num.is_known(label_smoothing, 0):
             # A class weight of 0 does not hide a label that is no class.
             no_weight = (mesh.pick_each(per_class, t) == 0) & (0 <= t) & (t < k)
@@ -142,6 +142,13 @@ def _as_given(given: Any, y: Array, kept: Any) -> Any:
     if kept is None:
         return given
     return jnp.where(kept, given, 0) if isinstance(given, jax.Array) else y
+
+
+def without_softmax(z: Float[Array, "*batch k"]) -> Bool[Array, "*batch"]:
+    """Rows with NaN or +inf, or of −inf alone."""
+    # The number of possible classes, or NaN: one pass.
+    possible = jnp.where(z < jnp.inf, (z > -jnp.inf).astype(jnp.float32), jnp.nan)
+    return ~(jnp.sum(possible, axis=-1) > 0)
 
 
 def _is_hard(labels: Any, kinds: str, name: str, caller: str) -> bool:

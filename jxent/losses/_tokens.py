@@ -26,7 +26,7 @@ def tokens_of(
     class_weights: Any = None,
 ) -> tuple[LinearLogits, Int[Array, "*batch"], Counts]:
     """Checks the tokens of a loss; those that are removed get innocent ones in place."""
-    q.check("logits", caller)
+    check_shapes(q, "logits", caller)
     labels = integers(labels, name, caller)
     checks.check_labels_dtype(labels, name=name, caller=caller)
     y, batch, k = indices(labels), q.batch, q.num_classes
@@ -43,9 +43,16 @@ def tokens_of(
         bad |= (y < 0) | (y >= k)
     counts = Counts.of(kept, weights, batch, caller, bad)
     q, y = without_hidden(q, counts), counts.only(y)
+    q.check("logits", caller)
     told = labels if counts.kept is None else y  # of 64 bits, they are told by value
     checks.assert_labels(told, k, name=name, caller=caller)
     return q, y, counts
+
+
+def check_shapes(q: LinearLogits, name: str, caller: str) -> None:
+    """Raises if `q` does not fit together; values are looked at once rows are removed."""
+    with checks.mode("off"):
+        q.check(name, caller)
 
 
 def weights_of(class_weights: Array, y: Int[Array, "*batch"], q: LinearLogits) -> Array:
