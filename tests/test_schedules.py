@@ -135,3 +135,43 @@ def test_a_row_without_any_class_is_nan():
     with jxent.checks.mode("off"):
         assert jnp.isnan(jxent.entropy(Logits(z)))
         assert jnp.isnan(jxent.kl_divergence(Logits(z), Logits(z * 0)))
+
+
+FUNCTIONS = {
+    "label": lambda z: jxent.cross_entropy(Labels(jnp.arange(len(z))), Logits(z)),
+    "entropy": lambda z: jxent.entropy(Logits(z)),
+    "soft": lambda z: jxent.cross_entropy(Probs(jax.nn.softmax(z[:, ::-1])), Logits(z)),
+    "KL": lambda z: jxent.kl_divergence(Logits(z), Logits(z[:, ::-1])),
+}
+Z = np.float32(np.random.default_rng(0).normal(size=(4, 7)))
+
+
+def gradient(f):
+    return lambda z: jax.grad(lambda z: f(z).sum())(z)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_shards_of_rows_and_mapped_rows(name):
+    f = FUNCTIONS[name]
+    expected = f(Z), gradient(f)(Z)
+    if name != "label":  # whose labels are those of the whole batch
+        mesh = jax.make_mesh((2,), ("x",), axis_types=(jax.sharding.AxisType.Auto,))
+        rows = jax.P("x")
+        both = jax.shard_map(
+            lambda z: (f(z), gradient(f)(z)), mesh=mesh, in_specs=rows, out_specs=rows
+        )
+        for got, want in zip(jax.jit(both)(Z), expected, strict=True):
+            np.testing.assert_allclose(got, want, rtol=2e-6, atol=1e-7)
+    mapped = jax.vmap(lambda z: f(z[None])[0])(Z[:1])
+    np.testing.assert_allclose(mapped, expected[0][:1], rtol=2e-6)
+
+
+def test_batches_broadcast():
+    one, other = Z[:2, None], Z[None, 2:]
+    for p in (Logits, lambda z: Probs(jax.nn.softmax(z))):
+        for f in (jxent.cross_entropy, jxent.kl_divergence):
+            value = lambda a, b, p=p, f=f: f(p(a), Logits(b))
+            table = jax.vmap(jax.vmap(value, (None, 0)), (0, None))(Z[:2], Z[2:])
+            np.testing.assert_allclose(value(one, other), table, rtol=2e-6)
+            slope = jax.grad(lambda a, b, v=value: v(a, b).sum())(one, other)
+            assert slope.shape == one.shape

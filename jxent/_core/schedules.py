@@ -30,9 +30,9 @@ def merge_rows(
     merge: Callable[[Any, Any], Sequence[Array]],
 ) -> list[Float[Array, "*batch 1"]]:
     """What `merge`, which is associative, makes of all classes of a row, in one pass."""
-    first, *_ = classes
+    first, *more = jnp.broadcast_arrays(*classes)
     empty = [jnp.asarray(x, first.dtype) for x in nothing]
-    merged = jax.lax.reduce(list(classes), empty, merge, (first.ndim - 1,))
+    merged = jax.lax.reduce([first, *more], empty, merge, (first.ndim - 1,))
     return [x[..., None] for x in merged]
 
 
