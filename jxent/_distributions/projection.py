@@ -6,6 +6,7 @@ from typing import final
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
@@ -163,7 +164,7 @@ def _broadcasts(shape: tuple[int, ...], batch: tuple[int, ...]) -> bool:
 def _warn_of_gathering(weight: Array, vocab_axis: int, name: str, caller: str) -> None:
     """Warns if Auto axes split the classes of a concrete weight, which is not told."""
     if layout(weight).mesh.empty or isinstance(
-        weight := jax.lax.stop_gradient(weight), jax.core.Tracer
+        weight := jax.lax.stop_gradient(weight), Tracer
     ):
         return
     spec = getattr(weight.sharding, "spec", ())

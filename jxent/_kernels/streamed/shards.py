@@ -91,10 +91,10 @@ def _over_auto_axes(split: Split, sources: Any, rows: Rows) -> tuple[Any, ...]:
     size_of = lambda names: math.prod(split.mesh.shape[name] for name in names)
     sizes = [n // size_of(names) for n, names in zip(sizes, batch, strict=True)]
     auto = split.of_type(AxisType.Auto).difference(split.known)
-    for name in filter(auto.__contains__, split.mesh.axis_names):
-        shards = split.mesh.shape[name]
-        fits = [i for i, n in enumerate(sizes) if n > 0 and n % shards == 0]
-        if fits and shards > 1:
+    for name, shards in split.mesh.shape.items():
+        known = [i for i, n in enumerate(sizes) if isinstance(n, int) and n > 0]
+        fits = [i for i in known if sizes[i] % shards == 0]
+        if name in auto and fits and shards > 1:
             i, *_ = fits
             batch[i], sizes[i] = (*batch[i], name), sizes[i] // shards
     return tuple(batch)
