@@ -89,13 +89,13 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
 
     def lead(found: re.Match) -> str:
         file = posixpath.normpath(posixpath.join(folder, found[1]))
-        path = on_site(file)
+        path = site_path(file)
         return f"]({posixpath.relpath(path, posixpath.dirname(here) or '.')})"
 
     return re.sub(r"\]\(((?!\w+:|#)[^)#\s]+)\)", lead, markdown)
 
 
-def on_site(file: str) -> str:
+def site_path(file: str) -> str:
     """Where a file of the repository is on the site, both as paths."""
     path = PAGES.get(file, file.removeprefix("docs/"))
     path = path.removeprefix("bench/") if path.startswith("bench/results/") else path
