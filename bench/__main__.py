@@ -50,11 +50,11 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "nothing narrows is kept: bench/results/NAME.json, NAME.md and NAME.png.",
         epilog=f"names:\n{listed}\n"
         "  all       every benchmark in full, and then the pages\n"
-        "  readme    README.md's tables, bench/results/*.md and the plots once more",
+        "  pages     the tables in docs, bench/results/*.md and the plots once more",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "name", nargs="?", choices=[*BENCHMARKS, "all", "readme"], metavar="NAME"
+        "name", nargs="?", choices=[*BENCHMARKS, "all", "pages"], metavar="NAME"
     )
     parser.add_argument(
         "--only",
@@ -64,7 +64,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         help="cases with this in their titles, as printed; several must all be in",
     )
     parser.add_argument("--quick", action="store_true", help="fewer rows and rounds")
-    parser.add_argument("--check", action="store_true", help="readme: only compare")
+    parser.add_argument("--check", action="store_true", help="pages: only compare")
     return parser.parse_args(argv)
 
 
@@ -79,7 +79,7 @@ def run(names: Sequence[str], selection: Selection) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     options = parse_arguments(argv)
     selection = Selection(tuple(options.only), options.quick or options.name is None)
-    if options.name != "readme":
+    if options.name != "pages":
         here = [name for name in BENCHMARKS if name not in ASKED_FOR]
         run([options.name] if options.name in BENCHMARKS else here, selection)
         if selection != Selection():

@@ -1,4 +1,4 @@
-"""What readers see of the results: tables in README.md and in bench/results, and plots."""
+"""What readers see of the results: tables in docs and in bench/results, and plots."""
 
 import re
 from collections.abc import Mapping
@@ -8,7 +8,8 @@ from typing import TypeAlias
 
 from . import plot, report
 
-README = report.ROOT / "README.md"
+DOCS = report.ROOT / "docs"
+NAMES = ("accuracy", "speed", "projection", "sharding")  # the pages with tables
 
 
 class StalePage(Exception):
@@ -29,7 +30,7 @@ def write(benchmarks: Benchmarks) -> None:
 def check(benchmarks: Benchmarks) -> None:
     for path, text in _texts(benchmarks).items():
         if not path.exists() or path.read_text("utf-8") != text:
-            raise StalePage(f"{path.name} is stale; run python -m bench readme")
+            raise StalePage(f"{path.name} is stale; run python -m bench pages")
 
 
 def _texts(benchmarks: Benchmarks) -> dict[Path, str]:
@@ -45,17 +46,20 @@ def _texts(benchmarks: Benchmarks) -> dict[Path, str]:
             f"{benchmark.details(result)}\n\n{result.caption()}\n"
         )
         summaries[name] = f"{benchmark.summary(result)}\n\n{result.caption()}"
-    return {README: filled(README.read_text("utf-8"), summaries), **pages}
+    for path in (DOCS / f"{name}.md" for name in NAMES):
+        pages[path] = filled(path.read_text("utf-8"), summaries, path.name)
+    return pages
 
 
-def filled(text: str, tables: Mapping[str, str]) -> str:
-    """`text`, with each table between its markers."""
+def filled(text: str, tables: Mapping[str, str], page: str) -> str:
+    """The text of a page in docs, with each table between its markers."""
 
     def fill(marked: re.Match) -> str:
         start, name, end = marked.groups()
         if name not in tables:
-            raise StalePage(f"README.md has room for {name}, which is no benchmark")
-        return f"{start}\n{tables[name]}\n{end}"
+            raise StalePage(f"{page} has room for {name}, which is no benchmark")
+        table = tables[name].replace("(bench/results/", "(../bench/results/")
+        return f"{start}\n{table}\n{end}"
 
     pattern = r"(<!-- bench:(\w+) -->).*?(<!-- /bench:\2 -->)"
     return re.sub(pattern, fill, text, flags=re.DOTALL)
