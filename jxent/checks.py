@@ -138,7 +138,7 @@ def _chexified(fn: Callable[..., Any]) -> Callable[..., Any]:
         with modes.mode("checkify"):
             return fn(*args, **kwargs)
 
-    run = chex.chexify(under_checkify, async_check=False)
+    run: Any = chex.chexify(under_checkify, async_check=False)
     # Chex keeps what to wait for, for good, and complains of it when the program ends. Here
     # there is nothing to wait for.
     from chex._src import asserts_internal

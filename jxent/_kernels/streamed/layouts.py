@@ -5,11 +5,14 @@ TPU lays the carry out transposed, and copies the whole of it at the end: as muc
 the weight takes. A layout constraint prevents that, but `jax.export` refuses one.
 """
 
+from typing import Any
+
+import jax
 from jax.experimental.layout import Layout, with_layout_constraint
-from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array
 
+Primitive: Any = type(jax.lax.add_p)  # `jax.extend.core`, which has it, imports Pallas
 _row_major = Primitive("row_major")
 
 
