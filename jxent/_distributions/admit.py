@@ -18,7 +18,7 @@ from .. import checks
 from .._core import arithmetic as num, shapes as facts
 from .adapters import adopt
 from .base import Density, Distribution, Model, Streamed
-from .binary import Binary
+from .binary import Binary, BinaryLogits, BinaryProbs
 from .discrete import Labels, Logits, LogProbs, Probs, Shard
 from .families import Family, meet, Observed
 
@@ -90,8 +90,9 @@ def admit_pair(p: Any, q: Any, *, caller: str, families: bool = False) -> Any:
         )
     swapped = "Labels(q) can only come first: were the two swapped? If not, "
     q = _model(_admit(q, "q", caller, swapped + _COUNTS.format("q")), "q", caller)
+    k, elementwise = q.num_classes, isinstance(p, Labels | BinaryProbs | BinaryLogits)
     if isinstance(p, Labels):
-        checks.assert_labels(p.y, q.num_classes, name="p", caller=caller)
+        checks.assert_labels(p.y, k, name="p", caller=caller)
         p = Labels(p.data, _number(p.smoothing))
     elif isinstance(p, Binary) != isinstance(q, Binary):
         raise TypeError(
@@ -104,14 +105,17 @@ def admit_pair(p: Any, q: Any, *, caller: str, families: bool = False) -> Any:
             f"{caller}: axis_name of p is {p.axis_name!r} and that of q {q.axis_name!r}: "
             "if one of them has a shard of the classes, give both as shards"
         )
-    shapes = f"p has shape {_shape(p)} and q has shape {_shape(q)}"
-    if p.num_classes not in (None, q.num_classes):
-        raise ValueError(f"{caller}: the class axis (the last) differs: {shapes}")
-    # A column of labels or events, (n, 1), against a row of n is a mistake, not a table.
-    columns, message = not isinstance(p, (Labels, *Binary)), f"{caller}: {shapes}"
-    batch = facts.broadcast_batches(p.batch, q.batch, message, columns=columns)
-    p, q = _in_the_widest_dtype(p, q)
-    return _in_shards(_spread(p, batch)), _in_shards(_spread(q, batch))
+    if p.num_classes not in (None, k):
+        why = f"the class axis (the last) differs: {_shapes(p, q)}"
+        raise ValueError(f"{caller}: {why}")
+    if (batch := p.batch) != q.batch:
+        # A column of labels or events, (n, 1), against a row of n is a mistake.
+        columns, message = not elementwise, f"{caller}: {_shapes(p, q)}"
+        batch = facts.broadcast_batches(batch, q.batch, message, columns=columns)
+        p, q = _spread(p, batch), _spread(q, batch)
+    if not isinstance(p, Labels) and p.data.dtype != q.data.dtype:
+        p, q = _in_the_widest_dtype(p, q)
+    return _in_shards(p), _in_shards(q)
 
 
 def _demand_families(taken: bool, caller: str, **given: Any) -> None:
@@ -147,8 +151,6 @@ def _in_shards(p: _D) -> _D | Shard:
 
 def _in_the_widest_dtype(p: _D, q: Model) -> tuple[_D, Model]:
     """Both in float64 if one is; half precision stays what it is beside float32."""
-    if isinstance(p, Labels):
-        return p, q
     dtype = num.accumulator(p.data.dtype, q.data.dtype)
     widened = lambda x: (
         x
@@ -189,10 +191,14 @@ def _of_arrays(p: _D, name: str, caller: str) -> _D:
     return dataclasses.replace(p, **new) if new else p  # pyright: ignore
 
 
-def _shape(p: Distribution) -> tuple[int, ...]:
-    return (
-        p.batch if isinstance(p, (Labels, *Binary)) else (*p.batch, p.num_classes or 0)
-    )
+def _shapes(p: Distribution, q: Model) -> str:
+    """The words of an error."""
+
+    def shape(p: Distribution) -> tuple[int, ...]:
+        elementwise = isinstance(p, (Labels, *Binary))
+        return p.batch if elementwise else (*p.batch, p.num_classes or 0)
+
+    return f"p has shape {shape(p)} and q has shape {shape(q)}"
 
 
 def _spread(p: _D, batch: tuple[int, ...]) -> _D:

@@ -3,6 +3,7 @@
 import dataclasses
 from typing import final, Literal
 
+import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
@@ -37,7 +38,8 @@ class BinaryProbs(Density):
 
     @property
     def data(self) -> Array:
-        return as_array(self.p)
+        x = self.p
+        return x if isinstance(x, jax.Array) else as_array(x)
 
     @property
     def num_classes(self) -> Literal[2]:
@@ -84,7 +86,8 @@ class BinaryLogits(Density):
 
     @property
     def data(self) -> Array:
-        return as_array(self.x)
+        x = self.x
+        return x if isinstance(x, jax.Array) else as_array(x)
 
     @property
     def num_classes(self) -> Literal[2]:

@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any, final
 
+import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, DTypeLike, Float, Int
@@ -41,7 +42,8 @@ class Probs(Density):
 
     @property
     def data(self) -> Array:
-        return as_array(self.p)
+        x = self.p
+        return x if isinstance(x, jax.Array) else as_array(x)
 
     def check(self, name: str, caller: str) -> None:
         _check(self, self.p, checks.assert_simplex, name, caller)
@@ -81,7 +83,8 @@ class LogProbs(Density):
 
     @property
     def data(self) -> Array:
-        return as_array(self.log_p)
+        x = self.log_p
+        return x if isinstance(x, jax.Array) else as_array(x)
 
     def check(self, name: str, caller: str) -> None:
         _check(self, self.log_p, checks.assert_log_simplex, name, caller)
@@ -124,7 +127,8 @@ class Logits(Density):
 
     @property
     def data(self) -> Array:
-        return as_array(self.z)
+        x = self.z
+        return x if isinstance(x, jax.Array) else as_array(x)
 
     def check(self, name: str, caller: str) -> None:
         _check(self, self.z, checks.assert_logits, name, caller)
