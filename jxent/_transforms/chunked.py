@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
+from jax.core import eval_jaxpr, Tracer
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Num
 
@@ -277,7 +277,7 @@ def _program(of_chunk: Callable[..., Tree], params: Tree, chunk: Tree):
     def program(both, chunk):
         params, consts = both
         leaves = jax.tree.leaves((params, chunk))
-        flat = jax.core.eval_jaxpr(jaxpr, consts, *leaves)
+        flat = eval_jaxpr(jaxpr, consts, *leaves)
         return structure.unflatten(flat)
 
     leaves = jax.tree.leaves((params, chunk, closed.consts))
