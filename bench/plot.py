@@ -32,6 +32,7 @@ _STYLES = {
     "dense": ("#D55E00", "s"),
     "shard_map": ("#000000", "o"),
     "Explicit axes": ("#009E73", "^"),
+    "Auto axes, named": ("#CC79A7", "v"),
     "Auto axes": ("#0072B2", "D"),
 }
 
