@@ -141,7 +141,8 @@ def _dense(
         function = jax.jit(program("gradient", call, case.wrt))
         compiled = function.lower(given, ()).compile()
         runs[name] = functools.partial(_run, compiled, given)
-        mib = compiled.memory_analysis().temp_size_in_bytes / 2**20
+        memory: Any = compiled.memory_analysis()
+        mib = memory.temp_size_in_bytes / 2**20
         records.append(Record.of(title, name, "memory", "MiB", [mib]))
     runs |= _by_torch(case, given)
     for name, seconds in interleave(runs, plan.rounds).items():
@@ -215,7 +216,8 @@ def _projection(plan: Plan, size: tuple[int, int, int], title: str) -> list[Reco
             report.progress(f"  {name}: {type(error).__name__}")
             continue
         runs[name] = lambda compiled=compiled: jax.block_until_ready(compiled(h, w, y))
-        mib = compiled.memory_analysis().temp_size_in_bytes / 2**20
+        memory: Any = compiled.memory_analysis()
+        mib = memory.temp_size_in_bytes / 2**20
         records.append(Record.of(title, name, "memory", "MiB", [mib]))
     for name, seconds in interleave(runs, plan.rounds).items():
         records.append(Record.of(title, name, "time", "ms", seconds * 1e3))

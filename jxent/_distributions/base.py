@@ -6,11 +6,11 @@ too. So may what is `Streamed`: it has them as well, but never all at once.
 """
 
 import abc
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from jaxtyping import Array, Float
 
-from .._core.meshes import all_classes, AxisName
+from .._core.meshes import all_classes
 from .._core.shapes import as_array as as_array
 from .._kernels.streamed import Kind, Source
 
@@ -26,7 +26,8 @@ class Distribution(abc.ABC):
       2.0
     """
 
-    axis_name: AxisName | None = None  # of a `shard_map`, over which the classes are
+    axis_name: Any = None  # an `AxisName`, of the mesh axis over which the classes are
+    block_size: Any = None  # how many classes to take at once, of what is in tiles
 
     @property
     @abc.abstractmethod
@@ -92,8 +93,6 @@ class Streamed(Distribution):
 
     It has no `probs()`. A measure that did not think of it cannot be silently wrong.
     """
-
-    block_size: int | None = None  # how many classes to take at once
 
     @property
     def batch(self) -> tuple[int, ...]:

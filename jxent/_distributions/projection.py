@@ -109,6 +109,7 @@ class LinearLogits(Streamed):
             raise ValueError(
                 f"{caller}: {name} has no class, its weight {weight.shape}"
             )
+        bias = None
         if self.bias is not None:
             bias = as_array(self.bias, f"{name}.bias", caller)
             check_float(bias, name=f"{name}.bias", caller=caller)
@@ -124,7 +125,7 @@ class LinearLogits(Streamed):
             demand(block, POSITIVE, f"block_size of {name}", caller)
         look(hidden, Claim(Finite(), f"{name}.hidden", caller))
         look(weight, Claim(Finite(), f"{name}.weight", caller))
-        if self.bias is not None:
+        if bias is not None:
             look(bias, Claim(MASK, f"{name}.bias", caller))
 
         if self.axis_name is None:

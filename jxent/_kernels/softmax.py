@@ -102,13 +102,13 @@ def parted(z, dtype, weighted=(), plain=(), args=()):
     """`partition` in two passes, with sums of terms that depend on the top."""
     # Of c classes that share the top, −log p_top = log1p((c − 1) + odds · Σ exp(zⱼ − r)).
     top = num.at_least_float32(jnp.max(z, axis=-1, keepdims=True))
-    ties = lambda z, top, *_: (num.at_least_float32(z) == top).astype(top.dtype)
+    tied = lambda z, top, *_: (num.at_least_float32(z) == top).astype(top.dtype)
     below = lambda z, top, *_: jnp.where(
-        ties(z, top) > 0, -jnp.inf, z.astype(top.dtype)
+        tied(z, top) > 0, -jnp.inf, z.astype(top.dtype)
     )
     given = z, top, *args
     z, *weighted = schedules.each_of([below, *weighted], *given)
-    rest, sums = rest_and_sums(z, weighted, schedules.each_of([ties, *plain], *given))
+    rest, sums = rest_and_sums(z, weighted, schedules.each_of([tied, *plain], *given))
     ties = sums.pop(len(weighted))
     odds = _odds(rest.top, top)
     surprise = jnp.log1p((ties - 1) + odds * rest.total)
@@ -141,14 +141,20 @@ def log_probabilities(
     return (z - part.top) - part.surprise
 
 
-# Compiled in eager calls too: its steps have infinities, which jax_debug_infs would see.
+# Compiled in eager calls too: their steps have infinities, which jax_debug_infs would see.
+
+
 @functools.partial(jax.jit, inline=True)
-@jax.custom_jvp
 def softmax(z: Float[Array, "*batch k"]) -> Float[Array, "*batch k"]:
+    return _softmax(z)
+
+
+@jax.custom_jvp
+def _softmax(z: Float[Array, "*batch k"]) -> Float[Array, "*batch k"]:
     return probabilities(z, partition(z))
 
 
-@softmax.__wrapped__.defjvp
+@_softmax.defjvp
 def _softmax_jvp(primals, tangents):
     # ∂pᵢ = pᵢ (żᵢ − Σⱼ pⱼ żⱼ), which a common shift of ż leaves alone. Measured from the
     # leading class, the bracket is small where p is large, and so no digits cancel,
@@ -160,12 +166,16 @@ def _softmax_jvp(primals, tangents):
 
 
 @functools.partial(jax.jit, inline=True)
-@jax.custom_jvp
 def log_softmax(z: Float[Array, "*batch k"]) -> Float[Array, "*batch k"]:
+    return _log_softmax(z)
+
+
+@jax.custom_jvp
+def _log_softmax(z: Float[Array, "*batch k"]) -> Float[Array, "*batch k"]:
     return log_probabilities(z, partition(z))
 
 
-@log_softmax.__wrapped__.defjvp
+@_log_softmax.defjvp
 def _log_softmax_jvp(primals, tangents):
     # ∂ log pᵢ = żᵢ − Σⱼ pⱼ żⱼ, measured from the leading class as above.
     (z,), (z_dot,) = primals, tangents

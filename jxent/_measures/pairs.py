@@ -38,8 +38,8 @@ def total(
     """
     if isinstance(p, Streamed) or isinstance(q, Streamed):
         return streamed.total(term, p, q, *params)
-    compared, params = compare(p, q), _in_columns(q, params)
-    return jnp.sum(term(compared.p, compared.q, compared.d, *params), axis=-1)
+    c, columns = compare(p, q), _in_columns(q, params)
+    return jnp.sum(term(c.p, c.q, c.d, *columns), axis=-1)
 
 
 def compare(p: Distribution, q: Density) -> Compared:
@@ -65,7 +65,8 @@ def compare(p: Distribution, q: Density) -> Compared:
 def _of_logits(a, b) -> Compared:
     a, b = num.widen(a, b)
     hints = tilt(*jax.lax.stop_gradient((a, b)))
-    return Compared(*softmaxes((a, b), hints), hints.lead < -0.7)
+    p, q, d = softmaxes((a, b), hints)
+    return Compared(p, q, d, hints.lead < -0.7)
 
 
 def _compared(p, q, d) -> Compared:

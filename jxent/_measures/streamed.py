@@ -45,7 +45,7 @@ def entropy(p: Model) -> Float[Array, "*batch"]:
 
 
 def surprise_from(
-    choice, label: Int[Array, "*batch"], k: int
+    choice, label: Int[Array, "*batch"], k: Any
 ) -> Float[Array, "*batch"]:
     """−log p of the label; NaN for one that is no class, in its slope too."""
     # −log p_y = log(1 + Σ_{j ≠ y} exp(zⱼ − z_y)), with nothing subtracted from 1.

@@ -49,9 +49,10 @@ class AlignmentOf:
         if self.kinds != ("logits", "logits"):
             return *led, None
         total, b0 = led[0]
-        e = step_between(*numbers, total.top[..., None], b0[..., None])
-        p_hat = online.exp_of_others(total, numbers[0], classes)
-        q_hat = jnp.exp(numbers[1] - online.finite(b0)[..., None])
+        a, b = numbers
+        e = step_between(a, b, total.top[..., None], b0[..., None])
+        p_hat = online.exp_of_others(total, a, classes)
+        q_hat = jnp.exp(b - online.finite(b0)[..., None])
         drift = jnp.sum(num.rise(p_hat, q_hat, e), axis=-1)
         return *led, jnp.where(b0 == -jnp.inf, jnp.inf, drift)
 

@@ -131,9 +131,10 @@ def sum_here(statistic, axis_name, block, sources, rows):
 
 @functools.partial(sum_here.defjvp, symbolic_zeros=True)
 def _sum_here_jvp(statistic, axis_name, block, primals, tangents):
-    total = sum_here(statistic, axis_name, block, *primals)
-    sums = derivative(statistic, axis_name, block, *primals, total, tangents)
-    return total, sums
+    sources, rows = primals
+    total = sum_here(statistic, axis_name, block, sources, rows)
+    dot = derivative(statistic, axis_name, block, sources, rows, total, tangents)
+    return total, dot
 
 
 def derivative(statistic, axis_name, block, sources, rows, total, tangents):

@@ -148,10 +148,12 @@ class Skewed:
     """`w p log(p/m) + (1 − w) q log(q/m)`, m = w p + (1 − w) q"""
 
     def value(self, c: Classes, params):
-        return terms.skewed(c.p, c.q, c.d, *params, c.apart)
+        (w,) = params
+        return terms.skewed(c.p, c.q, c.d, w, c.apart)
 
     def slopes(self, c: Classes, params):
-        by_p, by_q, _ = terms.skewed_slopes(c.p, c.q, c.d, *params, c.apart)
+        (w,) = params
+        by_p, by_q, _ = terms.skewed_slopes(c.p, c.q, c.d, w, c.apart)
         return Slopes(by_p, by_q, num.weigh(c.p, by_p), num.weigh(c.q, by_q))
 
 
@@ -172,7 +174,8 @@ class PairOf:
         return [n for n, kind in zip("pq", self.kinds, strict=True) if kind == "logits"]
 
     def classes(self, numbers, rows):
-        return compare(self.kinds, *numbers, rows)
+        x, y = numbers
+        return compare(self.kinds, x, y, rows)
 
     def params(self, rows):
         return [rows[f"param {i}"][..., None] for i in range(self.num_params)]
@@ -195,7 +198,8 @@ class PairOf:
 class ValueOf(PairOf, Sum):
     """`Σ term`; and by side, how far the slopes rise over that of the leading class."""
 
-    def terms(self, tile, numbers, rows, total):
+    def terms(self, tile, logits, rows, total):
+        numbers = logits  # of any kind
         c = self.classes(numbers, rows)
         found = {"value": self.term.value(c, self.params(rows))}
         for name in self.logits:
@@ -282,7 +286,7 @@ def _sloped_jvp(slopes, axis_name, block, primals, tangents):
     # The hints and the value depend on the same numbers: their derivatives are in `slopes`
     # already, but those of the slopes themselves go through the hints.
     sources, params, hints, value = primals
-    again = _sloped(slopes, axis_name, block, *primals)
+    again = _sloped(slopes, axis_name, block, sources, params, hints, value)
     rows = params | hints
     dot = derivative(slopes, axis_name, block, sources, rows, value, tangents[:2])
     return again, dot
