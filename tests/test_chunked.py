@@ -482,3 +482,21 @@ def test_errors_say_what_is_wrong():
         mean(PARAMS, hidden, labels, weights=jnp.ones(5))
     with pytest.raises(TypeError, match="chunked: where is int32"):
         mean(PARAMS, hidden, labels, where=labels)
+
+
+def test_losses_that_look_alike_are_told_apart():
+    # Two rules for the same value: a program that is reused must not mix them up.
+    def with_slope(slope):
+        @jax.custom_jvp
+        def loss(z):
+            return jnp.sum(z, axis=-1)
+
+        loss.defjvp(lambda z, dot: (loss(*z), slope * jnp.sum(dot[0], axis=-1)))
+        return loss
+
+    w, h = jnp.ones((3, 4)), jnp.ones((5, 3))
+    head = lambda w, h: h @ w
+    for slope in (1.0, 2.0):
+        mean = jxent.chunked(with_slope(slope), head)
+        found = jax.grad(lambda w, mean=mean: mean(w, h).value)(w)
+        np.testing.assert_allclose(found, slope * jnp.ones_like(w), rtol=1e-6)

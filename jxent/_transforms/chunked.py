@@ -141,7 +141,8 @@ def chunked(
         axes = _axes(chunks)
         params = jax.tree.map(lambda x: _vary(x, axes), params)
         # What `loss` and `head` close over is an argument from here on, with derivatives.
-        program, closed = _program(of_chunk, params, _first(chunks))
+        owner = loss, head
+        program, closed = _program(owner, of_chunk, params, _first(chunks))
         total, aux = _sums(program, (params, closed), chunks)
         _check_number(total, tokens)
         weight = jnp.sum(w)
@@ -262,14 +263,14 @@ def _split(rows: list[Array], w: Array, kept: Array | None, size: int) -> Tree:
     return jax.tree.map(lambda x: innocent(split(x)), rows), split(w)
 
 
-_PROGRAMS: dict[Any, Callable[..., Tree]] = {}  # of eager calls, by what they say
+_PROGRAMS: dict[Any, tuple[Callable[..., Tree], Any]] = {}  # of eager calls
 
 
-def _program(of_chunk: Callable[..., Tree], params: Tree, chunk: Tree):
+def _program(owner: Any, of_chunk: Callable[..., Tree], params: Tree, chunk: Tree):
     """`of_chunk` as a function of what it closes over too, and that.
 
-    The same code makes the same function, however often an eager call traces it: so JAX
-    finds what it has compiled.
+    The same code of the same `owner` makes the same function, however often an eager call
+    traces it: so JAX finds what it has compiled.
     """
     closed, out = jax.make_jaxpr(of_chunk, return_shape=True)(params, chunk)
     jaxpr, structure = closed.jaxpr, jax.tree.structure(out)
@@ -284,9 +285,11 @@ def _program(of_chunk: Callable[..., Tree], params: Tree, chunk: Tree):
     if not any(isinstance(jax.lax.stop_gradient(x), Tracer) for x in leaves):
         while len(_PROGRAMS) > 100:
             _PROGRAMS.pop(next(iter(_PROGRAMS)))
-        # Printed, a program is all that it says, but for where its functions are.
+        # Printed, a program is all that it says, but for which its functions are: so it is
+        # shared by calls of one owner only, which is kept, or another might get its id.
         text = re.sub("0x[0-9a-f]+", "", str(jaxpr))
-        program = _PROGRAMS.setdefault((text, structure), program)
+        key = *map(id, owner), text, structure
+        program, _ = _PROGRAMS.setdefault(key, (program, owner))
     return program, closed.consts
 
 
