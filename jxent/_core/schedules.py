@@ -37,16 +37,25 @@ def merge_rows(
 
 
 def each_of(terms: Sequence[Callable[..., Array]], *args: Any) -> list[Array]:
-    """`[term(*args) for term in terms]`, of which XLA does not see what they share.
+    """`[term(*args) for term in terms]`, without storing what they share.
 
-    It would store that, for one reduction to read. As it is, a pass over the row computes
-    it several times, or once, when the code generator sees what XLA did not.
+    On a GPU, XLA would store that for one reduction to read, and so it may not see it. A
+    pass then computes it several times, or once, if the code generator sees it after all.
     """
-    found = []
-    for term in terms:
-        args = jax.lax.optimization_barrier(args)  # of the last one: equal ones are one
-        found.append(term(*args))
-    return found
+    again = jax.lax.optimization_barrier
+
+    def apart(*args):
+        found = []
+        for term in terms:
+            args = again(args)  # of the last one: equal ones are one
+            found.append(term(*args))
+        return found
+
+    def together(*args):
+        args = again(args)
+        return [term(*args) for term in terms]
+
+    return jax.lax.platform_dependent(*args, tpu=together, default=apart)
 
 
 def row_sums(*terms: Float[Array, "*batch k"]) -> list[Float[Array, "*batch 1"]]:
