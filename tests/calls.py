@@ -145,7 +145,7 @@ MADE: dict[str, tuple[Any, dict[str, Any]]] = {  # how to make an argument of an
     "BinaryProbs": (jxent.BinaryProbs, {"events": "{}"}),
     "BinaryLogits": (jxent.BinaryLogits, {"event logits": "{}"}),
     "Normal": (jxent.Normal, {"numbers": "{}.loc", "sizes": "{}.scale"}),
-    "Gamma": (lambda r: jxent.Gamma(2.0, r), {"sizes": "{}.rate"}),
+    "Gamma": (lambda rate: jxent.Gamma(2.0, rate), {"sizes": "{}.rate"}),
     "Poisson": (jxent.Poisson, {"sizes": "{}.rate"}),
     "Observed": (jxent.Observed, {"numbers": "{}.x"}),
     "LinearLogits": (
@@ -314,17 +314,11 @@ CALLS = {
 }
 
 FAMILIES = {
-    "Normal": (jxent.Normal, {"values": "{}.loc", "positive": "{}.scale"}),
     "LogNormal": (jxent.LogNormal, {"values": "{}.loc", "positive": "{}.scale"}),
     "Laplace": (jxent.Laplace, {"values": "{}.loc", "positive": "{}.scale"}),
-    "Gamma": (
-        lambda x: jxent.Gamma(x, jxent.Log(x)),
-        {"positive": "{}.concentration"},
-    ),
     "Beta": (lambda x: jxent.Beta(x, x), {"positive": "{}.concentration"}),
     "VonMises": (jxent.VonMises, {"values": "{}.loc", "positive": "{}.concentration"}),
     "Exponential": (jxent.Exponential, {"positive": "{}.rate"}),
-    "Poisson": (jxent.Poisson, {"positive": "{}.rate"}),
     "Uniform": (lambda x: jxent.Uniform(-x, x), {"positive": "{}.low"}),
     "Geometric": (lambda p: jxent.Geometric(p), {"share": "{}.probs"}),
     "Dirichlet": (jxent.Dirichlet, {"rows": "{}.concentration"}),
