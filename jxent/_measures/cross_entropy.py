@@ -34,9 +34,10 @@ def cross_entropy(
 
     Args:
       p: The truth. A plain float array means probabilities, soft targets; class indices
-        are `Labels(y)`.
+        are `Labels(y)`, and numbers that were observed `Observed(x)`.
       q: The model. A plain float array means probabilities; a network's output is
-        `Logits(z)`, or `BinaryLogits(x)` for one event each.
+        `Logits(z)`, or `BinaryLogits(x)` for one event each. A family, such as `Normal`,
+        takes observations, whose cost is −log q(x), or its own kind.
       base: The unit: 2 for bits, 10 for hartleys, None for nats.
 
     Returns:

@@ -36,7 +36,8 @@ def kl_divergence(
 
     Args:
       p: The truth. A plain float array means probabilities.
-      q: The model. Likewise; a network's output is `Logits(z)`.
+      q: The model. Likewise; a network's output is `Logits(z)`. Or two members of a family
+        of numbers, such as `Normal`, whose digits are kept likewise.
       base: The unit: 2 for bits, 10 for hartleys, None for nats.
 
     Returns:

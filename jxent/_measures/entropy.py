@@ -29,7 +29,9 @@ def entropy(p: AnyDensity, *, base: float | None = None) -> Float[Array, "*batch
     Args:
       p: One distribution per row. A plain float array means probabilities; rows are not
         renormalised. Confident distributions lose digits when they are stored as
-        probabilities: where there are logits, pass `Logits(z)`.
+        probabilities: where there are logits, pass `Logits(z)`. Of a family of numbers,
+        such as `Normal`, it is the differential entropy −∫ p log p, which may be negative;
+        of counts, such as `Poisson`, the sum.
       base: The unit: 2 for bits, 10 for hartleys, None for nats.
 
     Returns:
@@ -91,10 +93,11 @@ def perplexity(p: AnyDensity) -> Float[Array, "*batch"]:
     A model's perplexity on data is `jnp.exp` of its mean cross-entropy in nats.
 
     Args:
-      p: One distribution per row. A plain float array means probabilities.
+      p: One distribution per row. A plain float array means probabilities. Of a density,
+        such as `Normal`, this is the width of the interval that is as uncertain.
 
     Returns:
-      One number per row, in [1, k], whatever the base.
+      One number per row, whatever the base: in [1, k] for k classes.
 
     Limits:
       Those of `entropy`.
