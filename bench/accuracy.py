@@ -2,7 +2,7 @@
 
 import functools
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -35,8 +35,8 @@ def run(selection: Selection) -> Result:
                 report.progress(_title(regime, function))
                 rows = 8 if selection.quick else 64
                 batches = batches_of(regime, function, seed, rows, selection.quick)
-                names = libraries.spellings()
-                records += measure(_title(regime, function), batches, names)
+                spelled = libraries.spellings(regime.streamed)
+                records += measure(_title(regime, function), batches, spelled)
     return Result.now("accuracy", records)
 
 
@@ -95,7 +95,7 @@ class _Outcome(NamedTuple):
 
 
 def measure(
-    title: str, batches: Sequence[_Batch], names: Iterable[str]
+    title: str, batches: Sequence[_Batch], spelled: Mapping[str, libraries.Spellings]
 ) -> Iterator[Record]:
     """The errors of these libraries, those that have the function."""
 
@@ -103,8 +103,7 @@ def measure(
     def expected(convention: Convention) -> list[Truth]:
         return [true for batch in batches for true in batch.truths(convention)]
 
-    for library in names:
-        spellings = libraries.spellings().get(library, {})
+    for library, spellings in spelled.items():
         if batches[0].function not in spellings:
             continue
         call, convention = spellings[batches[0].function]

@@ -192,4 +192,5 @@ _FUNCTIONS: dict[str, Callable] = {
     "kl_logits": _kl_logits,
     "kl_probs": _kl_probs,
     "js_probs": _js_probs,
+    "js_logits": _of_logits(_js_probs),
 }
