@@ -11,6 +11,7 @@ import numpy as np
 
 from . import libraries, plot, report
 from .cases import Arrays, Selection, softmax, WRT
+from .definitions import DEFINITIONS
 from .libraries import Convention
 from .programs import gradient_and_product
 from .regimes import FROM_PROBS, Regime, REGIMES
@@ -19,6 +20,7 @@ from .truth import Truth, truth
 
 HELP = "worst errors of value, gradient and Hessian, by regime"
 ULP = 2.0**-23  # float32's epsilon
+_WRT = WRT | {name: wrt for name, (wrt, _) in DEFINITIONS.items()}
 QUANTITIES = {
     "value": lambda row: (row.value,),
     "gradient": lambda row: row.gradient,
@@ -42,14 +44,14 @@ def run(selection: Selection) -> Result:
 
 def batches_of(
     regime: Regime, function: str, seed: int, rows: int, few: bool
-) -> list["_Batch"]:
+) -> list["Batch"]:
     """What the function is given in a regime: rows of every shape, or of the first."""
     samples = regime.samples(np.random.default_rng(seed), rows)
     if few:  # most of its time is compiling, shape by shape
         samples = itertools.islice(samples, 1)
     softmax = regime.through_softmax and function in FROM_PROBS
     return [
-        _Batch(function, sample.arguments(function, softmax), softmax)
+        Batch(function, sample.arguments(function, softmax), softmax)
         for sample in samples
     ]
 
@@ -58,7 +60,7 @@ def _title(regime: Regime, function: str) -> str:
     return f"{regime.name}: {function}"
 
 
-class _Batch(NamedTuple):
+class Batch(NamedTuple):
     function: str
     arguments: Arrays
     through_softmax: bool
@@ -67,7 +69,7 @@ class _Batch(NamedTuple):
         """Any will do that are the same where the arguments are the same: a million
         classes of a thousand kinds remain of a thousand kinds."""
         arrays = []
-        for i in WRT[self.function]:
+        for i in _WRT[self.function]:
             x = self.arguments[i]
             wide = x.astype(np.float64)
             wave = np.sin(1e3 * np.where(np.isfinite(wide), wide, 0) + i)
@@ -95,7 +97,7 @@ class _Outcome(NamedTuple):
 
 
 def measure(
-    title: str, batches: Sequence[_Batch], spelled: Mapping[str, libraries.Spellings]
+    title: str, batches: Sequence[Batch], spelled: Mapping[str, libraries.Spellings]
 ) -> Iterator[Record]:
     """The errors of these libraries, those that have the function."""
 
@@ -139,8 +141,8 @@ def _record(case: str, library: str, quantity: str, errors: list[float]) -> Reco
     return Record(case, library, quantity, "ulp", float(np.median(ulps)), *extremes)
 
 
-def _by_jax(call: Callable, batch: _Batch) -> _Outcome:
-    program = _compiled(call, WRT[batch.function], batch.through_softmax)
+def _by_jax(call: Callable, batch: Batch) -> _Outcome:
+    program = _compiled(call, _WRT[batch.function], batch.through_softmax)
     arrays = jax.tree.map(jnp.asarray, (batch.arguments, batch.directions()))
     return _Outcome(*program(*arrays))
 
@@ -160,12 +162,12 @@ def _compiled(call: Callable, wrt: tuple[int, ...], through_softmax: bool) -> Ca
     return jax.jit(everything)
 
 
-def _by_torch(call: Callable, batch: _Batch) -> _Outcome:
+def _by_torch(call: Callable, batch: Batch) -> _Outcome:
     import torch
 
     through = (lambda x: torch.softmax(x, -1)) if batch.through_softmax else lambda x: x
     arguments = [libraries.tensor(x) for x in batch.arguments]
-    leaves = [arguments[i].requires_grad_() for i in WRT[batch.function]]
+    leaves = [arguments[i].requires_grad_() for i in _WRT[batch.function]]
     directions = [libraries.tensor(x) for x in batch.directions()]
     rows = call(*map(through, arguments))
     gradient = torch.autograd.grad(rows.sum(), leaves, create_graph=True)
@@ -174,7 +176,7 @@ def _by_torch(call: Callable, batch: _Batch) -> _Outcome:
     return _Outcome(array(rows), [*map(array, gradient)], [*map(array, product)])
 
 
-def _by_scipy(call: Callable, batch: _Batch) -> _Outcome | None:
+def _by_scipy(call: Callable, batch: Batch) -> _Outcome | None:
     if any(x.dtype.itemsize < 4 for x in batch.arguments):
         return None
     through = softmax if batch.through_softmax else lambda x: x

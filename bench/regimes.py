@@ -50,7 +50,7 @@ class Regime(NamedTuple):
     # Where a probability is 0, its derivative may be infinite. What counts there are the
     # derivatives by the logits.
     through_softmax: bool = False
-    # Of jxent the logits are a projection by the identity, in tiles; of others, as they are.
+    # jxent gets the logits as a projection by the identity, in tiles; others as they are.
     streamed: bool = False
 
 
