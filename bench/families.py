@@ -103,7 +103,7 @@ def _of_classes(
         }
         return Spelling(calls[what])
 
-    return {n: spelled(n) for n in DEFINITIONS if ", " in n and n not in but}
+    return {n: spelled(n) for n in DEFINITIONS if ", " in n}
 
 
 def _jxent() -> Spellings:
@@ -149,17 +149,13 @@ def _tfp() -> Spellings:
 def _numpyro() -> Spellings:
     from numpyro import distributions as d
 
-    lacks = [
-        f"KL, {name}" for name in ("Laplace", "Exponential", "Poisson", "VonMises")
-    ]
-    return _of_classes(d, d.kl_divergence, _entropy, _nll, (*lacks,))
+    return _of_classes(d, d.kl_divergence, _entropy, _nll)
 
 
 def _torch() -> Spellings:
     from torch import distributions as d
 
-    lacks = ("KL, VonMises", "entropy, VonMises")
-    return _of_classes(d, d.kl_divergence, _entropy, _nll, lacks)
+    return _of_classes(d, d.kl_divergence, _entropy, _nll)
 
 
 def _jax() -> Spellings:

@@ -840,6 +840,23 @@ def test_mixed_dtypes_meet_in_the_wider(measure, p_kind, q_kind):
                 assert curve.dtype == dtypes[argument]
 
 
+@pytest.mark.parametrize("measure", ["cross_entropy", "kl_divergence", "js_divergence"])
+def test_mixed_dtypes_have_the_digits_of_the_wider(measure):
+    compute = getattr(jxent, measure)
+    definition = oracles.at(getattr(oracles, measure), Logits, Logits)
+    with jax.enable_x64(True):
+        z, wide = (jnp.asarray(generator("mixed", i).normal(size=(6, 5))) for i in "pq")
+        pairs = (z.astype(jnp.float32), wide), (wide, z.astype(jnp.bfloat16))
+        of = lambda one, pair: compute(one(pair[0]), Logits(pair[1]))
+        views = Logits, projected
+        found = jax.jit(lambda pairs: [[of(one, x) for one in views] for x in pairs])
+        for pair, values in zip(pairs, found(pairs), strict=True):
+            truth = oracles.rows(definition, *(np.float64(x) for x in pair))
+            for got in values:
+                assert got.dtype == jnp.float64
+                assert (relative(got, truth) <= 3e-15).all(), pair[0].dtype
+
+
 def test_float64_has_the_digits_of_float64():
     rng = generator("x64")
     z = 2 * rng.normal(size=(12, 5))
