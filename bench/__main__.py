@@ -9,6 +9,7 @@ from . import (
     accuracy,
     aot,
     device,
+    families,
     losses,
     memory,
     meshes,
@@ -25,6 +26,7 @@ from .report import Result
 
 BENCHMARKS: dict[str, ModuleType] = {
     "accuracy": accuracy,
+    "families": families,
     "speed": speed,
     "losses": losses,
     "memory": memory,

@@ -233,8 +233,9 @@ def _digits(plan: Plan, seed: int, regime: Any, title: str) -> list[Record]:
     records = []
     for function in regime.functions:
         batches = accuracy.batches_of(regime, function, seed, plan.samples, few=True)
-        names = "jxent", "optax"
-        records += accuracy.measure(f"{title}: {function}", batches, names)
+        spelled = libraries.spellings(regime.streamed)
+        both = {name: spelled[name] for name in ("jxent", "optax") if name in spelled}
+        records += accuracy.measure(f"{title}: {function}", batches, both)
     return [*records, Record.of(title, "jxent", "done", "", [1])]
 
 

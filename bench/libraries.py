@@ -10,6 +10,7 @@ A function has one name and one argument order here, the truth first:
     kl_logits(a, b)         KL(softmax a ‖ softmax b)
     kl_probs(p, q)          KL(p ‖ q)
     js_probs(p, q)          Jensen-Shannon divergence
+    js_logits(a, b)         of softmax a and softmax b
 
 Probabilities in float32 do not sum to 1, and the libraries read them in three ways. Each
 is held to the truth of its own convention:
@@ -42,8 +43,8 @@ class Spelling(NamedTuple):
 Spellings = dict[str, Spelling]
 
 
-def _jxent() -> Spellings:
-    labels, logits, probs = jxent.Labels, jxent.Logits, jxent.Probs
+def _jxent(logits: Callable[[Any], jxent.Distribution] = jxent.Logits) -> Spellings:
+    labels, probs = jxent.Labels, jxent.Probs
     cross_entropy, kl_divergence = jxent.cross_entropy, jxent.kl_divergence
     return {
         "labels": Spelling(lambda y, z: cross_entropy(labels(y), logits(z))),
@@ -56,7 +57,13 @@ def _jxent() -> Spellings:
         "kl_logits": Spelling(lambda a, b: kl_divergence(logits(a), logits(b))),
         "kl_probs": Spelling(lambda p, q: kl_divergence(probs(p), probs(q)), "bregman"),
         "js_probs": Spelling(lambda p, q: jxent.js_divergence(probs(p), probs(q))),
+        "js_logits": Spelling(lambda a, b: jxent.js_divergence(logits(a), logits(b))),
     }
+
+
+def _projected(z: Any) -> jxent.LinearLogits:
+    """The logits as a projection that is never multiplied out, in tiles of four classes."""
+    return jxent.LinearLogits(z, jnp.eye(z.shape[-1], dtype=z.dtype), block_size=4)
 
 
 def _optax() -> Spellings:
@@ -131,6 +138,12 @@ def _jax() -> Spellings:
         m = (p + q) / 2
         return (total(kl_div(p, m)) + total(kl_div(q, m))) / 2
 
+    def js_logits(a, b):
+        log_p, log_q = log_softmax(a), log_softmax(b)
+        log_m = jnp.logaddexp(log_p, log_q) - jnp.log(jnp.asarray(2, a.dtype))
+        of = lambda log_p: total(jnp.exp(log_p) * (log_p - log_m))
+        return (of(log_p) + of(log_q)) / 2
+
     return {
         "labels": Spelling(labels),
         "soft": Spelling(lambda t, z: -total(t * log_softmax(z))),
@@ -142,6 +155,7 @@ def _jax() -> Spellings:
         "kl_logits": Spelling(kl_logits),
         "kl_probs": Spelling(lambda p, q: total(kl_div(p, q)), "bregman"),
         "js_probs": Spelling(js_probs),
+        "js_logits": Spelling(js_logits),
     }
 
 
@@ -160,6 +174,12 @@ def _torch() -> Spellings:
         m = (p + q) / 2
         return (kl_probs(p, m) + kl_probs(q, m)) / 2
 
+    def js_logits(a, b):
+        log_p, log_q = f.log_softmax(a, -1), f.log_softmax(b, -1)
+        log_m = torch.logaddexp(log_p, log_q) - np.log(2)
+        of = lambda x: f.kl_div(log_m, x, reduction="none", log_target=True).sum(-1)
+        return (of(log_p) + of(log_q)) / 2
+
     def binary(y, x):
         return f.binary_cross_entropy_with_logits(x, y, reduction="none")
 
@@ -174,6 +194,7 @@ def _torch() -> Spellings:
         "kl_logits": Spelling(kl_logits),
         "kl_probs": Spelling(kl_probs),
         "js_probs": Spelling(js_probs),
+        "js_logits": Spelling(js_logits),
     }
 
 
@@ -217,6 +238,9 @@ def _scipy() -> Spellings:
         "kl_logits": Spelling(kl_logits),
         "kl_probs": Spelling(lambda p, q: special.kl_div(p, q).sum(-1), "bregman"),
         "js_probs": Spelling(js_probs, "normalised"),
+        "js_logits": Spelling(
+            lambda a, b: js_probs(special.softmax(a, -1), special.softmax(b, -1))
+        ),
     }
 
 
@@ -233,8 +257,10 @@ NAMES = tuple(_LIBRARIES)
 
 
 @functools.cache
-def spellings() -> dict[str, Spellings]:
-    """The functions of every library that can be imported."""
+def spellings(streamed: bool = False) -> dict[str, Spellings]:
+    """The functions of every library that can be imported; jxent's may be streamed."""
+    if streamed:
+        return spellings() | {"jxent": _jxent(_projected)}
     found = {}
     for name, load in _LIBRARIES.items():
         try:

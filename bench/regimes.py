@@ -12,7 +12,9 @@ from .cases import Arrays, softmax, WRT
 FUNCTIONS = tuple(WRT)
 FROM_LOGITS = ("labels", "soft", "entropy_logits", "kl_logits")
 FROM_PROBS = ("entropy_probs", "kl_probs", "js_probs")
-DIVERGENCES = ("kl_logits", "kl_probs", "js_probs")
+DIVERGENCES = ("kl_logits", "kl_probs", "js_probs", "js_logits")
+OF_PAIRS = ("kl_logits", "js_logits")
+OF_LOGITS = (*FROM_LOGITS, "js_logits")
 
 
 class Sample(NamedTuple):
@@ -37,6 +39,7 @@ class Sample(NamedTuple):
             "kl_logits": (self.a, self.b),
             "kl_probs": (p, q),
             "js_probs": (p, q),
+            "js_logits": (self.a, self.b),
         }[function]
 
 
@@ -47,6 +50,8 @@ class Regime(NamedTuple):
     # Where a probability is 0, its derivative may be infinite. What counts there are the
     # derivatives by the logits.
     through_softmax: bool = False
+    # jxent gets the logits as a projection by the identity, in tiles; others as they are.
+    streamed: bool = False
 
 
 def _sample(rng: Generator, a, b, *, y=None, t=None, event=None, x=None, dtype="f4"):
@@ -116,12 +121,35 @@ def _zeros(rng, rows):
     yield _sample(rng, a, b, t=t, x=np.zeros(rows))
 
 
-def _masked(rng, rows):
-    a, b = rng.normal(scale=3, size=(2, rows, 10))
-    t = softmax(rng.normal(size=(rows, 10)))
-    for x, impossible in ((a, -np.inf), (b, -np.inf), (t, 0)):
-        x[:, :3] = impossible
-    yield _sample(rng, a, b, y=rng.integers(3, 10, size=rows), t=t)
+def _masked(by: float):
+    def samples(rng, rows):
+        a, b = rng.normal(scale=3, size=(2, rows, 10))
+        t = softmax(rng.normal(size=(rows, 10)))
+        for x, impossible in ((a, by), (b, by), (t, 0)):
+            x[:, :3] = impossible
+        yield _sample(rng, a, b, y=rng.integers(3, 10, size=rows), t=t)
+
+    return samples
+
+
+def _far_apart(gap: float):
+    # What one of the two takes for likely is that far behind in the other.
+    def samples(rng, rows):
+        a, b = rng.normal(size=(2, rows, 10))
+        a[:, 0] -= gap
+        b[:, 1] -= gap
+        yield _sample(rng, a, b, y=np.arange(rows) % 2)
+
+    return samples
+
+
+def _disjoint(rng, rows):
+    # Each is sure of a class of its own: JS is log 2 but for the last digits.
+    a, b = rng.normal(size=(2, rows, 10))
+    margins = rng.uniform(10, 40, size=(2, rows))
+    for z, y, margin in ((a, 0, margins[0]), (b, 1, margins[1])):
+        z[:, y] = z.max(-1) + margin
+    yield _sample(rng, a, b)
 
 
 def _many_classes(rng, rows):
@@ -143,9 +171,19 @@ REGIMES = (
     Regime("offset 1e4", _offset(1e4), FROM_LOGITS),
     Regime("offset 1e6", _offset(1e6), FROM_LOGITS),
     Regime("zeros", _zeros, ("soft", "binary", *FROM_PROBS), through_softmax=True),
-    Regime("masked, −inf logits", _masked, FROM_LOGITS),
+    Regime("masked, −inf logits", _masked(-np.inf), FROM_LOGITS),
     Regime("bfloat16", _random(jnp.bfloat16)),
     # A thousand probabilities and what is divided by them are out of its range.
     Regime("float16", _random(np.float16), (*FROM_LOGITS, "binary")),
     Regime("a million classes", _many_classes, FROM_LOGITS + FROM_PROBS),
+    Regime("masked, −1e9 logits", _masked(-1e9), OF_LOGITS),
+    Regime("masked, least float32", _masked(np.finfo("f4").min), OF_LOGITS),
+    Regime("far apart, gap 1e2", _far_apart(1e2), OF_LOGITS),
+    Regime("far apart, gap 1e4", _far_apart(1e4), OF_LOGITS),
+    Regime("far apart, gap 1e9", _far_apart(1e9), OF_LOGITS),
+    Regime("disjoint, JS ≈ log 2", _disjoint, ("js_logits", "js_probs")),
+    Regime("streamed, margin 20", _confident(20), OF_LOGITS, streamed=True),
+    Regime("streamed, margin 40", _confident(40), OF_LOGITS, streamed=True),
+    Regime("streamed, KL ≈ 1e-6", _near_equal(1e-6), OF_PAIRS, streamed=True),
+    Regime("streamed, KL ≈ 1e-12", _near_equal(1e-12), OF_PAIRS, streamed=True),
 )

@@ -14,7 +14,16 @@ import oracles
 import pytest
 
 import jxent
-from jxent import BinaryLogits, BinaryProbs, Labels, Logits, LogProbs, Probs
+from jxent import (
+    BinaryLogits,
+    BinaryProbs,
+    Labels,
+    LinearLogits,
+    Logits,
+    LogProbs,
+    losses,
+    Probs,
+)
 
 EPS = 2.0**-23
 TINY = 1e-37  # below are the numbers that float32 flushes to zero
@@ -641,6 +650,90 @@ def test_second_derivatives(name, nesting):
     assert not got[masked].any() and not got.swapaxes(1, 2)[masked].any()
 
 
+# ------------------------------------------------------------------ far apart, and in tiles
+
+
+def projected(z):
+    """The logits as a projection that nobody multiplies out, in tiles of two classes."""
+    return LinearLogits(z, jnp.eye(z.shape[-1], dtype=z.dtype), block_size=2)
+
+
+LEAST = np.finfo(np.float32).min
+APART = np.float32(
+    [
+        [0.5, -0.2, 0.1, 0.3, -1e2, -1],  # likely here, and a gap behind there
+        [0.5, -0.2, 0.1, 0.3, -1e4, -1],
+        [0.5, -0.2, 0.1, 0.3, -1e9, -1],
+        [-1e9, 1, 0.2, 0.4, -1e9, 2],
+        [20, 0, 0.5, 0.3, 20, 0],  # each is sure of a class of its own
+        [-0.5, 40, 0, 0.3, 1, 40],
+        [1, 0, 60, 60, 0.2, 0],
+        [0.5, -1e9, 0.1, 0.3, -1e9, -1],  # masked in both
+        [0.5, LEAST, 0.1, 0.3, LEAST, -1],
+        [0.5, LEAST, 0.1, 0.3, -1e9, -1],
+        [20, 0, 0.5, 20, 0.3, 0],  # confident, and alike
+        [0, 0.5, 40, 0.3, 0, 41],
+        [1, 2, 3, 1.001, 2, 3],  # nearly equal; here the leaders of the tiles are equal
+        [0.5, -0.2, 0.1, 0.501, -0.2003, 0.0996],
+        [0.5, -0.2, 0.1, 0.50001, -0.200004, 0.100003],
+        [15, -0.2, 0.1, 15.00001, -0.200004, 0.100003],
+    ]
+)
+
+
+def distillation(p, q):
+    teacher, student = (x.data if isinstance(x, Logits) else x for x in (p, q))
+    return losses.distillation_loss(student, teacher, temperature=2.0).loss
+
+
+FAR = {
+    "cross-entropy": (jxent.cross_entropy, oracles.cross_entropy),
+    "kl": (jxent.kl_divergence, oracles.kl_divergence),
+    "js": (jxent.js_divergence, oracles.js_divergence),
+    "distillation": (distillation, lambda p, q: 4 * oracles.kl_divergence(p, q)),
+}
+PARTNERS = {
+    "dense": (Logits, Logits),
+    "streamed": (projected, projected),
+    "mixed": (projected, Logits),
+}
+
+
+@functools.cache
+def far_truth(name):
+    """Value, gradient and Hessian of the definition at the rows of APART."""
+    t = 2 if name == "distillation" else 1
+    definition = lambda a, b: FAR[name][1](*(oracles.softmax(x / t) for x in (a, b)))
+    _, whole = of_halves((None, definition))
+    slope = lambda x: oracles.gradient(whole, x)[0]
+    curve = lambda x: oracles.hessian(whole, x)
+    return [oracles.rows(f, APART) for f in (whole, slope, curve)]
+
+
+@pytest.mark.parametrize("partners", PARTNERS)
+@pytest.mark.parametrize("name", FAR)
+def test_far_apart_and_in_tiles_all_keep_their_digits(name, partners):
+    one, other = PARTNERS[partners]
+    f = lambda x: FAR[name][0](one(x[:3]), other(x[3:]))
+
+    @jax.jit
+    @jax.vmap
+    def found(x):
+        return f(x), jax.grad(f)(x), [nesting(f)(x) for nesting in NESTINGS.values()]
+
+    value, slope, curves = found(APART)
+    true_value, true_slope, true_curve = far_truth(name)
+    error = relative(value, true_value)
+    assert (error <= 1e-6).all(), (error.argmax(), error.max())
+    halves = lambda x: np.reshape(x, (len(APART), 2, 3))
+    error = normwise(halves(slope), halves(true_slope)).max(-1)
+    assert (error <= 5e-6).all(), (error.argmax(), error.max())
+    largest = np.abs(true_curve).max((1, 2))
+    for nesting, curve in zip(NESTINGS, curves, strict=True):
+        error = np.abs(curve - true_curve).max((1, 2)) / largest
+        assert (error <= 1e-6).all(), (nesting, error.argmax(), error.max())
+
+
 BINARY_SECOND = {
     "entropy": (pair_view("entropy", BinaryLogits), X[:, None]),
     "target": (
@@ -745,6 +838,23 @@ def test_mixed_dtypes_meet_in_the_wider(measure, p_kind, q_kind):
             for argument in (0, 1):
                 curve = jax.eval_shape(jax.hessian(f, argument), *data)
                 assert curve.dtype == dtypes[argument]
+
+
+@pytest.mark.parametrize("measure", ["cross_entropy", "kl_divergence", "js_divergence"])
+def test_mixed_dtypes_have_the_digits_of_the_wider(measure):
+    compute = getattr(jxent, measure)
+    definition = oracles.at(getattr(oracles, measure), Logits, Logits)
+    with jax.enable_x64(True):
+        z, wide = (jnp.asarray(generator("mixed", i).normal(size=(6, 5))) for i in "pq")
+        pairs = (z.astype(jnp.float32), wide), (wide, z.astype(jnp.bfloat16))
+        of = lambda one, pair: compute(one(pair[0]), Logits(pair[1]))
+        views = Logits, projected
+        found = jax.jit(lambda pairs: [[of(one, x) for one in views] for x in pairs])
+        for pair, values in zip(pairs, found(pairs), strict=True):
+            truth = oracles.rows(definition, *(np.float64(x) for x in pair))
+            for got in values:
+                assert got.dtype == jnp.float64
+                assert (relative(got, truth) <= 3e-15).all(), pair[0].dtype
 
 
 def test_float64_has_the_digits_of_float64():

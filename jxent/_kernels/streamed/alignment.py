@@ -119,6 +119,5 @@ def _drift_from(led: Led, part):
     mass = 1 + side.total.others
     moved = jnp.exp(epsilon) * drift + jnp.expm1(epsilon) * mass
     moved = moved * jnp.exp(online.finite(a_old) - online.finite(a_new))
-    moved = jnp.where(epsilon == 0, drift, moved)
     moved = jnp.where(jnp.isfinite(moved), moved, jnp.inf)  # too far apart to be of use
     return jnp.where(a_old == -jnp.inf, 0, moved)

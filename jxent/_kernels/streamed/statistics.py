@@ -148,12 +148,17 @@ class SpreadOf:
         # softmax, and for a confident leader.
         z, classes = logits[0], tile.classes(logits[0])
         lead, lag = online.leads(total.total, classes), total.lag[..., None]
+        others = total.total.others[..., None]
         e = jnp.where(lead, 1, online.exp_of_others(total.total, z, classes))
-        p = e / (1 + total.total.others[..., None])
-        slope = num.weigh(p, self._lag(total.total, z)) - p * lag
+        p = e / (1 + others)
+        # The leader's own lag is 0 whatever moves: nothing that cancels is added up.
+        below = jnp.where(lead, 0, self._lag(total.total, z))
+        slope = num.weigh(p, below) - p * lag
+        # 1 − p of a confident leader is what the others have, to the last digit.
+        rest = jnp.where(lead, others / (1 + others), -p)
         return Spread(
             total=log_sum_terms(total.total, z, classes),
-            lag=priced(slope - p + jnp.where(lead, 1, 0), z),
+            lag=priced(slope + rest, z),
             entropy=priced(slope, z),
         )
 
