@@ -1,5 +1,6 @@
 """The benchmarks run, and the pages say what their results say."""
 
+import importlib.util
 import json
 import math
 import subprocess
@@ -11,7 +12,8 @@ import numpy as np
 import pytest
 
 from bench import pages, projection, scaling, streaming
-from bench.__main__ import BENCHMARKS
+from bench.__main__ import BENCHMARKS, run
+from bench.cases import Selection
 from bench.hlo import estimated_cycles
 from bench.report import RESULTS, ROOT
 
@@ -47,6 +49,15 @@ def test_a_page_that_says_otherwise_is_stale(monkeypatch, tmp_path):
     (tmp_path / "accuracy.md").write_text(stale, "utf-8")
     with pytest.raises(pages.StalePage, match=r"accuracy\.md is stale"):
         pages.check(BENCHMARKS)
+
+
+def test_without_mpmath_accuracy_is_left_out_by_name(monkeypatch, capsys):
+    found = importlib.util.find_spec
+    absent = lambda name, *rest: None if name == "mpmath" else found(name, *rest)
+    monkeypatch.setattr(importlib.util, "find_spec", absent)
+    run(["accuracy"], Selection(quick=True))
+    out, err = capsys.readouterr()
+    assert not out and err == "accuracy is left out: mpmath is not installed\n"
 
 
 def test_smallest_accuracy_case():

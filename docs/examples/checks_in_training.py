@@ -1,19 +1,23 @@
 """Checks in a training loop.
 
-A compiled step holds no trace of a check, so a bad batch turns the loss into NaN and nothing says
-why. A second step is compiled with checks, by `checked`. It runs on the first batch, and on any
-batch whose loss is not finite; then it names the argument, the row and the mistake.
+A compiled step holds no trace of a check, so a bad batch turns the loss into NaN and
+nothing says why. A second step is compiled with checks, by `checked`. It runs on the
+first batch, and on any batch whose loss is not finite; then it names the argument, the
+row and the mistake.
 """
 
 import jax
 import jax.numpy as jnp
-import jxent
 import numpy as np
+
+import jxent
 from jxent import losses
 
 
 def loss(params, x, y):
-    return losses.softmax_cross_entropy_with_integer_labels(x @ params, y, reduction="mean")
+    return losses.softmax_cross_entropy_with_integer_labels(
+        x @ params, y, reduction="mean"
+    )
 
 
 def step(params, x, y):

@@ -1,8 +1,9 @@
 """A classifier, with flax.nnx and optax.
 
-Handwritten digits, in batches. The last batch of an evaluation is padded, so that every batch
-has one shape; a mask says which rows are real, and `Mean` merges the batches. Afterwards one
-temperature is fitted on held-out rows, so that the probabilities mean what they say.
+Handwritten digits, in batches. The last batch of an evaluation is padded, so that every
+batch has one shape; a mask says which rows are real, and `Mean` merges the batches.
+Afterwards one temperature is fitted on held-out rows, so that the probabilities mean
+what they say.
 """
 
 import jax
@@ -10,8 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
-from jxent import losses, Mean
 from sklearn.datasets import load_digits
+
+from jxent import losses, Mean
 
 cross_entropy = losses.softmax_cross_entropy_with_integer_labels
 
@@ -39,7 +41,9 @@ def train_step(model, optimizer, x, y):
 def evaluate_batch(model, x, y, real):
     logits = model(x)
     hits = jnp.argmax(logits, axis=-1) == y
-    return cross_entropy(logits, y, where=real, reduction=Mean), Mean.of(hits, where=real)
+    return cross_entropy(logits, y, where=real, reduction=Mean), Mean.of(
+        hits, where=real
+    )
 
 
 def evaluate(model, x, y, size):

@@ -1,23 +1,26 @@
 """Distillation from a teacher that tells its top few classes.
 
-A teacher's whole rows are too much to store for a large vocabulary, so it tells the log-
-probabilities of its likeliest classes. All other classes are merged into one rest class: a
-student that spreads mass there pays for it. Labels are mixed in.
+A teacher's whole rows are too much to store for a large vocabulary, so it tells the
+log- probabilities of its likeliest classes. All other classes are merged into one rest
+class: a student that spreads mass there pays for it. Labels are mixed in.
 """
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
-from jxent import losses
 from sklearn.datasets import load_digits
+
+from jxent import losses
 
 TOLD, TEMPERATURE = 3, 2.0
 
 
 def network(width, key):
     a, b = jax.random.split(key)
-    return [jax.random.normal(a, (64, width)) / 8, jax.random.normal(b, (width, 10)) / 6]
+    return [
+        jax.random.normal(a, (64, width)) / 8,
+        jax.random.normal(b, (width, 10)) / 6,
+    ]
 
 
 def logits_of(params, x):
@@ -69,7 +72,9 @@ def main(steps=300):
     student = network(16, jax.random.key(1))
     data = x[:1000], y[:1000], told, classes
     student, value = train(student_loss, student, data, steps)
-    right = lambda params: np.mean(np.argmax(logits_of(params, x[1000:]), -1) == y[1000:])
+    right = lambda params: np.mean(
+        np.argmax(logits_of(params, x[1000:]), -1) == y[1000:]
+    )
     print(f"teacher: {right(teacher):.3f} right; student: {right(student):.3f}")
     print(f"student's loss: {value:.3f} nats")
     return value

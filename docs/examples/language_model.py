@@ -1,18 +1,20 @@
 """A language model, with equinox and the linear loss.
 
-Lines of text have unequal lengths, so micro-batches have unequal numbers of tokens, and the mean
-of their means is wrong. Here each micro-batch gives the gradient of its *total* and a `Mean`;
-both add up, and the gradient is divided once, by the merged weight. The output layer is the
-embedding: `vocab_axis=0`, and no array of logits.
+Lines of text have unequal lengths, so micro-batches have unequal numbers of tokens, and
+the mean of their means is wrong. Here each micro-batch gives the gradient of its
+*total* and a `Mean`; both add up, and the gradient is divided once, by the merged
+weight. The output layer is the embedding: `vocab_axis=0`, and no array of logits.
 """
+
+from pydoc_data.topics import topics
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+
 from jxent import losses, Mean
-from pydoc_data.topics import topics
 
 LENGTH, PADDING = 64, -100
 
@@ -88,7 +90,9 @@ def main(steps=60, width=64, batch=16, micro_batches=4):
         model, state, mean = train_step(model, state, optimizer, lines[rows])
         if step % 20 == 0 or step == steps - 1:
             bits = float(mean) / np.log(2)
-            print(f"step {step}: {bits:.2f} bits per byte, over {mean.weight:.0f} bytes")
+            print(
+                f"step {step}: {bits:.2f} bits per byte, over {mean.weight:.0f} bytes"
+            )
     return mean
 
 

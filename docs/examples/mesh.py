@@ -1,15 +1,16 @@
 """A language model on a mesh: data × model parallel, with Auto axes.
 
-Eight virtual devices on the CPU, two for the tokens times four for the vocabulary, in the way most
-frameworks do it: `jit`, with sharded arguments. One word keeps the vocabulary where it is:
-`axis_name="model"`. The logits are made a tile at a time, and no device gathers the embedding.
+Eight virtual devices on the CPU, two for the tokens times four for the vocabulary, in
+the way most frameworks do it: `jit`, with sharded arguments. One word keeps the
+vocabulary where it is: `axis_name="model"`. The logits are made a tile at a time, and
+no device gathers the embedding.
 """
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
+
 from jxent import losses
 
 WIDTH = 64
@@ -23,6 +24,7 @@ def loss(params, before, labels):
         labels,
         vocab_axis=0,
         axis_name="model",
+        block_size=512,  # small arrays would be taken in one piece
         reduction="mean",
     )
 
@@ -60,7 +62,9 @@ def main(steps=20, tokens=4096, vocabulary=16384):
                 print(f"its share of the logits would be {logits:.1f} MiB")
             params, state, value = compiled(params, state, *batch)
             if i % 10 == 0 or i == steps - 1:
-                print(f"step {i}: {value:.3f} nats (the least possible: {np.log(2):.3f})")
+                print(
+                    f"step {i}: {value:.3f} nats (the least possible: {np.log(2):.3f})"
+                )
     print("the embedding is still shared out as", params["embedding"].sharding.spec)
     return value
 

@@ -1,17 +1,18 @@
 """Natural gradients by conjugate gradients.
 
-The Fisher information is the metric of distributions: a step of natural gradient is the steepest
-one for a given KL. `fisher_vp` multiplies with it without making it, so that conjugate gradients
-solve F v = g. A linear classifier of digits, whole-batch, beside plain gradient descent.
+The Fisher information is the metric of distributions: a step of natural gradient is the
+steepest one for a given KL. `fisher_vp` multiplies with it without making it, so that
+conjugate gradients solve F v = g. A linear classifier of digits, whole-batch, beside
+plain gradient descent.
 """
 
 import jax
 import jax.numpy as jnp
-import jxent
-import numpy as np
 from jax.scipy.sparse.linalg import cg
-from jxent import Labels, Logits
 from sklearn.datasets import load_digits
+
+import jxent
+from jxent import Labels, Logits
 
 DAMPING = 1e-3
 
@@ -33,7 +34,9 @@ def main(steps=10, iterations=20, rows=1000):
 
     @jax.jit
     def both(w, u):
-        return w - 0.7 * natural(loss, model, w, iterations), u - 0.5 * jax.grad(loss)(u)
+        return w - 0.7 * natural(loss, model, w, iterations), u - 0.5 * jax.grad(loss)(
+            u
+        )
 
     w = u = jnp.zeros((64, 10))
     for i in range(steps):

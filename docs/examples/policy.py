@@ -1,14 +1,15 @@
 """A policy update in the manner of PPO and GRPO.
 
-Each state is tried several times, and the advantage of an action is its reward within that group.
-Illegal actions are masked. The ratio to the policy that sampled is clipped; k3 keeps the policy
-near its reference, with the log-ratio clipped and with the gradient of KL(policy ‖ reference);
-entropy is rewarded.
+Each state is tried several times, and the advantage of an action is its reward within
+that group. Illegal actions are masked. The ratio to the policy that sampled is clipped;
+k3 keeps the policy near its reference, with the log-ratio clipped and with the gradient
+of KL(policy ‖ reference); entropy is rewarded.
 """
 
 import jax
 import jax.numpy as jnp
 import optax
+
 from jxent import losses
 
 STATES, ACTIONS, GROUP = 8, 6, 8

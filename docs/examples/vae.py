@@ -1,18 +1,19 @@
 """A variational autoencoder, with the KL of normal distributions.
 
-The evidence lower bound is a cross-entropy and a divergence: what the image costs, given its code,
-and what the code costs. `Log` says that the network gives the logarithm of the scale. Where the
-posterior is nearly the prior, as it is for codes that are not used, the divergence keeps its
-digits.
+The evidence lower bound is a cross-entropy and a divergence: what the image costs,
+given its code, and what the code costs. `Log` says that the network gives the logarithm
+of the scale. Where the posterior is nearly the prior, as it is for codes that are not
+used, the divergence keeps its digits.
 """
 
 import jax
 import jax.numpy as jnp
-import jxent
 import numpy as np
 import optax
-from jxent import BinaryLogits, BinaryProbs, Log, Normal
 from sklearn.datasets import load_digits
+
+import jxent
+from jxent import BinaryLogits, BinaryProbs, Log, Normal
 
 CODES = 8
 
@@ -56,7 +57,9 @@ def main(steps=400, size=100):
         batch = x[rng.integers(0, len(x), size)]
         params, state, value, (of_code, of_image) = step(params, state, batch, key)
         if i % 100 == 0 or i == steps - 1:
-            print(f"step {i}: {value:.2f} nats; code {of_code:.2f}, image {of_image:.2f}")
+            print(
+                f"step {i}: {value:.2f} nats; code {of_code:.2f}, image {of_image:.2f}"
+            )
     return value
 
 
