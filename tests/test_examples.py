@@ -29,7 +29,10 @@ def run(path, **options):
     module = importlib.util.module_from_spec(spec)
     # As users run them, and not under the rules that the tests set for jxent itself.
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-        spec.loader.exec_module(module)
+        try:
+            spec.loader.exec_module(module)
+        except ModuleNotFoundError as error:
+            pytest.skip(f"{error.name} is not installed")
         return module.main(**options)
 
 
