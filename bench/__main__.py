@@ -1,6 +1,7 @@
 """`python -m bench`: jxent side by side with its peers."""
 
 import argparse
+import importlib.util
 import sys
 from collections.abc import Sequence
 from types import ModuleType
@@ -42,6 +43,8 @@ BENCHMARKS: dict[str, ModuleType] = {
 # Compilers for accelerators, and peers of theirs, are in few environments: ask by name.
 ASKED_FOR = ("aot", "passes", "device", "projection", "streaming", "meshes")
 
+NEEDS_MPMATH = ("accuracy", "device")  # for the truth
+
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     listed = "\n".join(f"  {name:10} {b.HELP}" for name, b in BENCHMARKS.items())
@@ -72,6 +75,9 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def run(names: Sequence[str], selection: Selection) -> None:
     for name in names:
+        if name in NEEDS_MPMATH and importlib.util.find_spec("mpmath") is None:
+            print(f"{name} is left out: mpmath is not installed", file=sys.stderr)
+            continue
         result: Result = BENCHMARKS[name].run(selection)
         print(f"{BENCHMARKS[name].details(result)}\n\n{result.caption()}\n", flush=True)
         if selection == Selection():

@@ -1,4 +1,30 @@
-"""Entropy, cross-entropy and KL divergence as pure functions of distributions, for JAX."""
+"""Entropy, cross-entropy and KL divergence as pure functions of distributions, for JAX.
+
+Distributions, which say what numbers mean:
+
+    classes     Probs, LogProbs, Logits, Labels, LinearLogits, from_counts
+    events      BinaryProbs, BinaryLogits
+    variables   Joint
+    numbers     Normal, LogNormal, MultivariateNormal, Laplace, Exponential, Gamma, Beta,
+                Dirichlet, Poisson, Geometric, Uniform, VonMises; Log, Observed
+
+Measures, the truth first:
+
+    entropy     entropy, perplexity, renyi_entropy, tsallis_entropy
+    divergence  cross_entropy, kl_divergence, js_divergence, jeffreys_divergence,
+                renyi_divergence, alpha_divergence, chi2_divergence, squared_hellinger,
+                bhattacharyya_distance, total_variation, f_divergence, bregman_divergence
+    dependence  mutual_information, pointwise_mutual_information, joint_entropy,
+                conditional_entropy, total_correlation, interaction_information,
+                variation_of_information
+
+Training:
+
+    losses      losses in optax's names, predictions first
+    means       Mean, which merges; chunked, for a large vocabulary
+    curvature   fisher_vp, gauss_newton_vp
+    checks      checks, checked
+"""
 
 from . import checks, losses
 from ._core.means import Mean
@@ -46,7 +72,7 @@ from ._transforms.chunked import chunked
 from ._transforms.fisher import fisher_vp, gauss_newton_vp
 from .checks import checked
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "Beta",

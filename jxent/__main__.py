@@ -13,6 +13,7 @@ from typing import NoReturn
 
 import numpy as np
 
+from . import __version__
 from ._demo.text import BadInput, python_topics, read
 
 PROG = "python -m jxent"
@@ -48,6 +49,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         epilog="It takes less than a minute on two cores.",
     )
     option = parser.add_argument
+    option("--version", action="version", version=f"jxent {__version__}")
     option(
         "--text",
         metavar="FILE",

@@ -26,7 +26,7 @@ import functools
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Literal, ParamSpec, TypeAlias, TypeVar
 
 import jax
 import numpy as np
@@ -60,11 +60,12 @@ def __dir__() -> list[str]:
     return [*__all__, "__doc__"]
 
 
+Mode: TypeAlias = Literal["eager", "checkify", "callback", "off"]
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
 
-def mode(value: str) -> AbstractContextManager[Any]:
+def mode(value: Mode) -> AbstractContextManager[Any]:
     """A `with` block under another mode of value checks.
 
     It holds for the asyncio task, or the thread, that opens it, and for what these call.
@@ -84,7 +85,7 @@ def mode(value: str) -> AbstractContextManager[Any]:
     return modes.mode(value)
 
 
-def set_mode(value: str) -> None:
+def set_mode(value: Mode) -> None:
     """Sets the mode of value checks for all threads, outside of `with mode(...)`.
 
     Raises:

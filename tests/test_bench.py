@@ -1,5 +1,6 @@
 """The benchmarks run, and the pages say what their results say."""
 
+import importlib.util
 import json
 import math
 import subprocess
@@ -10,10 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bench import pages, projection, scaling, streaming
-from bench.__main__ import BENCHMARKS
+from bench import pages, projection, scaling, speed, streaming
+from bench.__main__ import BENCHMARKS, run
+from bench.cases import Selection
 from bench.hlo import estimated_cycles
-from bench.report import RESULTS, ROOT
+from bench.report import load, RESULTS, ROOT
 
 
 def bench(*arguments):
@@ -47,6 +49,68 @@ def test_a_page_that_says_otherwise_is_stale(monkeypatch, tmp_path):
     (tmp_path / "accuracy.md").write_text(stale, "utf-8")
     with pytest.raises(pages.StalePage, match=r"accuracy\.md is stale"):
         pages.check(BENCHMARKS)
+
+
+def test_figures_of_the_readme_are_those_of_the_results():
+    page = (ROOT / "README.md").read_text("utf-8")
+    cells = {row[0]: row[1:] for row in rows(page) if len(row) == 3}
+    found = {name: load(name) for name in ("accuracy", "projection", "speed")}
+
+    def worst(case, quantity, subject="jxent"):
+        return found["accuracy"].find(case, subject, quantity).high
+
+    def ulp(*case):
+        return f"{worst(*case):.0f} ulp"
+
+    def memory(subject):
+        case = "H100, 8192 tokens, width 4096, 131072 classes, bfloat16"
+        return f"{found['projection'].find(case, subject, 'temp').median:,.0f} MiB"
+
+    label = "confident, margin 20: labels"
+    ours, theirs = cells["log loss at margin 20, and its gradient"]
+    assert ours == f"{ulp(label, 'value')}, {ulp(label, 'gradient')}"
+    everything = 2**23  # a relative error of 1, in ulp
+    for peer in ("optax", "distrax", "numpyro", "jax", "torch"):
+        assert worst(label, "value", peer) > 0.999 * everything
+        assert (
+            f"{100 * worst(label, 'gradient', peer) / everything:.0f} % off" in theirs
+        )
+
+    near = "near-equal, KL ≈ 1e-6: kl_logits"
+    ours, theirs = cells["KL of logits where KL ≈ 1e-6"]
+    assert ours == ulp(near, "value")
+    least = min(
+        worst(near, "value", peer)
+        for peer in ("optax", "distrax", "jax", "torch", "scipy")
+    )
+    assert theirs.startswith(f"{100 * least / everything:.0f} % off or worse")
+
+    zeros = "zeros: kl_probs"
+    ours, _ = cells["gradient of KL of probabilities with zeros"]
+    assert ours == ulp(zeros, "gradient")
+    for peer in ("optax", "distrax", "numpyro", "torch"):
+        assert math.isnan(worst(zeros, "gradient", peer))
+
+    name = "memory of a log loss and its gradients, H100: 8192 tokens, 131072 classes"
+    ours, theirs = cells[name]
+    assert ours == memory("jxent")
+    assert theirs == f"{memory('tokamax')}: tokamax; {memory('optax')}: optax"
+
+    times = {row[0]: row[1:] for row in rows(speed.summary(found["speed"]))}
+    single, half = (times["labels"][i].split()[0] for i in (1, 2))
+    name = "time of the log loss's gradient on CPU, over the fastest peer"
+    assert cells[name] == [f"{single} float32, {half} bfloat16", "1"]
+    slowest = times["kl, logits, student"][1].partition("(")[2].rstrip(")")
+    assert f"takes up to {float(slowest):.1f} times as long" in page.replace("\n", " ")
+
+
+def test_without_mpmath_accuracy_is_left_out_by_name(monkeypatch, capsys):
+    found = importlib.util.find_spec
+    absent = lambda name, *rest: None if name == "mpmath" else found(name, *rest)
+    monkeypatch.setattr(importlib.util, "find_spec", absent)
+    run(["accuracy"], Selection(quick=True))
+    out, err = capsys.readouterr()
+    assert not out and err == "accuracy is left out: mpmath is not installed\n"
 
 
 def test_smallest_accuracy_case():

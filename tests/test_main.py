@@ -12,6 +12,7 @@ import jax
 import numpy as np
 import pytest
 
+import jxent
 from jxent import __main__ as job
 from jxent._demo import model, report
 from jxent._demo.text import python_topics, read, SHORTEST
@@ -43,6 +44,13 @@ def start(*arguments):
         encoding="utf-8",
         env=os.environ | {"PYTHONIOENCODING": "utf-8"},
     )
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit) as ended:
+        job.main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"jxent {jxent.__version__}\n"
 
 
 def test_default_text_is_long_and_holds_no_paragraph_twice():

@@ -155,6 +155,15 @@ def test_every_row_has_a_definition():
     assert {library for library, *_ in ROWS} == {"optax", "torch", "keras"}
 
 
+def test_what_stays_in_optax_is_named():
+    page = (ROOT / "docs" / "switching.md").read_text("utf-8")
+    listed = page.partition("stay in `optax.losses`:")[2].partition("\n\n")[0]
+    stay = set(re.findall(r"`(\w+)`", listed))
+    theirs = {name for name in vars(optax.losses) if not name.startswith("_")}
+    theirs = {name for name in theirs if callable(getattr(optax.losses, name))}
+    assert theirs - set(losses.__all__) == stay and len(stay) == 19
+
+
 def test_the_readme_shows_some_of_them():
     shown = rows_of("README.md")
     assert shown and set(shown) <= set(ROWS)

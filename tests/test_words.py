@@ -20,6 +20,14 @@ WORDS = {
         lambda: jxent.entropy(jnp.array([9.0, 1.0])),
         r"sums to 10.0, not 1; counts are divided by their sum: p / p.sum",
     ),
+    "a table of counts": (
+        lambda: jxent.mutual_information(jnp.array([[9.0, 1.0], [2.0, 3.0]])),
+        r"a table of counts is from_counts\(j, variables=2\)",
+    ),
+    "one-hot labels": (
+        lambda: log_loss(Z, jnp.eye(2, 3)),
+        r"integer class indices. For soft or one-hot targets there is softmax_cross_en",
+    ),
     "integer counts": (
         lambda: jxent.entropy(jnp.array([9, 1])),
         r"int32, not floating point; counts are divided by their sum(?!.*Labels)",

@@ -108,7 +108,10 @@ class Simplex(Domain):
         elif abs(total - 1) < 0.1:
             fix = "divide by its sum"
         elif not broken:
-            fix = f"counts are divided by their sum: {p} / {p}.sum(-1, keepdims=True)"
+            fix = (
+                f"counts are divided by their sum: {p} / {p}.sum(-1, keepdims=True); a "
+                f"table of counts is from_counts({p}, variables=2)"
+            )
         elif abs(of_all - 1) < 1e-3:
             fix = f"all rows together sum to 1, so did you mean Joint({p})?"
         else:

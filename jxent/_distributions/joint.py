@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from typing import final
+from typing import final, Literal, overload
 
 import jax.numpy as jnp
 from jax.typing import ArrayLike
@@ -83,6 +83,27 @@ class Joint:
         self.flat.check(name, caller)
 
 
+@overload
+def from_counts(
+    counts: Num[ArrayLike, "*batch k"],
+    *,
+    variables: Literal[1] = 1,
+    pseudocount: ArrayLike = 0.0,
+) -> Probs: ...
+@overload
+def from_counts(
+    counts: Num[ArrayLike, "*batch_and_variables"],
+    *,
+    variables: Literal[2, 3, 4, 5, 6, 7, 8],
+    pseudocount: ArrayLike = 0.0,
+) -> Joint: ...
+@overload
+def from_counts(
+    counts: Num[ArrayLike, "*batch_and_variables"],
+    *,
+    variables: int,
+    pseudocount: ArrayLike = 0.0,
+) -> Probs | Joint: ...
 def from_counts(
     counts: Num[ArrayLike, "*batch_and_variables"],
     *,

@@ -3,7 +3,7 @@
 import functools
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal, overload, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -18,14 +18,21 @@ from .._core.means import counts, Mean, weigh
 from .._core.verdicts import Claim, look
 
 Tree = Any
+Loss: TypeAlias = Callable[..., Any]
+Head: TypeAlias = Callable[[Any, Any], Any]
+Size: TypeAlias = int | None
 
 
+@overload
 def chunked(
-    loss: Callable[..., Any],
-    head: Callable[[Any, Any], Any],
-    *,
-    has_aux: bool = False,
-    chunk_size: int | None = None,
+    loss: Loss, head: Head, *, has_aux: Literal[False] = ..., chunk_size: Size = ...
+) -> Callable[..., Mean]: ...
+@overload
+def chunked(
+    loss: Loss, head: Head, *, has_aux: Literal[True], chunk_size: Size = ...
+) -> Callable[..., tuple[Mean, Any]]: ...
+def chunked(
+    loss: Loss, head: Head, *, has_aux: bool = False, chunk_size: Size = None
 ) -> Callable[..., Any]:
     """The weighted mean of a loss on logits that are there for a few tokens at a time.
 

@@ -1,8 +1,8 @@
 """Losses on plain arrays, in optax's names and argument order: predictions first.
 
-Optax's losses of probabilities are here, under their names; its others, such as squared
-errors, are not. Each loss is a few lines on top of a measure, in which the truth comes
-first.
+Optax's losses of probabilities are here, under optax's names. Nineteen names of
+`optax.losses` are not: those for regression, ranking, hinge, CTC, overlap, and for
+embeddings. Each loss is a few lines on top of a measure, in which the truth comes first.
 """
 
 from ._contrastive import (

@@ -159,6 +159,11 @@ def _is_hard(labels: Any, kinds: str, name: str, caller: str) -> bool:
             "there is softmax_cross_entropy_with_integer_labels; if they are one-hot, "
             "pass labels.astype(float)"
         )
+    if not hard and kinds == "hard" and name == "labels":
+        raise TypeError(
+            f"{caller}: labels is {labels.dtype}; labels are integer class indices. For "
+            "soft or one-hot targets there is softmax_cross_entropy"
+        )
     if not hard and kinds == "hard":
         checks.check_labels_dtype(labels, name=name, caller=caller)
     if not hard and labels.dtype != bool:  # as one-hot `y[:, None] == classes` is
