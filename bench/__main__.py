@@ -43,7 +43,7 @@ BENCHMARKS: dict[str, ModuleType] = {
 # Compilers for accelerators, and peers of theirs, are in few environments: ask by name.
 ASKED_FOR = ("aot", "passes", "device", "projection", "streaming", "meshes")
 
-NEEDS_MPMATH = ("accuracy", "device")  # for the truth
+NEEDS_MPMATH = ("accuracy", "device", "families")  # for the truth
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:

@@ -4,9 +4,11 @@ Functions of rows of mpf, one number each for a family; the relatives' are rows 
 """
 
 from collections.abc import Callable
-from typing import Any
+from importlib.util import find_spec
+from typing import Any, TYPE_CHECKING
 
-from mpmath import besseli, cos, digamma, exp, fsum, log, loggamma, mpf, pi, sqrt
+if TYPE_CHECKING or find_spec("mpmath"):  # whoever reads results need not have it
+    from mpmath import besseli, cos, digamma, exp, fsum, log, loggamma, mpf, pi, sqrt
 
 
 def _scalars(f: Callable[..., Any]) -> Callable[..., Any]:

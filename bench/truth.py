@@ -1,19 +1,18 @@
 """What the functions of `libraries` are, to 120 digits, at the exact float inputs."""
 
-import importlib
-import importlib.util
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from importlib.util import find_spec
+from typing import Any, NamedTuple, TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from .definitions import DEFINITIONS
 from .libraries import Convention
 
-# Whoever only reads results need not have it.
-mpmath: Any = (
-    importlib.import_module("mpmath") if importlib.util.find_spec("mpmath") else None
-)
+if TYPE_CHECKING or find_spec("mpmath"):  # whoever reads results need not have it
+    import mpmath
+    from mpmath import mpf
+
 _DIGITS = 120
 _Number: TypeAlias = Any  # an mpf
 _Row: TypeAlias = list[_Number]
@@ -53,13 +52,13 @@ def truth(
     )
     kind_of = kind_of.reshape(-1)
     with mpmath.workdps(_DIGITS):
-        rows = [[mpmath.mpf(float(x)) for x in row] for row in kinds]
+        rows = [[mpf(float(x)) for x in row] for row in kinds]
         fixed, x, v = (
             rows[:still],
             rows[still : -len(directions)],
             rows[-len(directions) :],
         )
-        n = [mpmath.mpf(int(c)) for c in counts]
+        n = [mpf(int(c)) for c in counts]
 
         def at(step: _Number) -> tuple[_Number, Sequence[_Row]]:
             moved = [
@@ -68,9 +67,9 @@ def truth(
             ]
             return call(n, *fixed, *moved, convention)
 
-        value, slopes = at(mpmath.mpf(0))
+        value, slopes = at(mpf(0))
         # With this many digits the central difference is as good as the derivative.
-        step = mpmath.mpf(10) ** -40
+        step = mpf(10) ** -40
         ahead, behind = at(step)[1], at(-step)[1]
         products = [
             [(a - b) / (2 * step) for a, b in zip(*pair, strict=True)]
@@ -106,7 +105,7 @@ def _total(n: _Row, *factors: _Row) -> _Number:
 
 
 def _log(x: _Number) -> _Number:
-    return mpmath.log(x) if x > 0 else mpmath.mpf("-inf")
+    return mpmath.log(x) if x > 0 else mpf("-inf")
 
 
 def _softmax(n: _Row, z: _Row) -> tuple[_Row, _Row]:
@@ -140,7 +139,7 @@ def _entropy_logits(n, z, convention):
 
 
 def _entropy_probs(n, p, convention):
-    s = _total(n, p) if convention == "normalised" else mpmath.mpf(1)
+    s = _total(n, p) if convention == "normalised" else mpf(1)
     log_p = [_log(x / s) for x in p]
     value = -_total(n, p, log_p) / s
     shift = value if convention == "normalised" else 1
@@ -159,21 +158,19 @@ def _kl_logits(n, a, b, convention):
 def _kl_probs(n, p, q, convention):
     # Of p/s and q/t; the slopes by p and q are those of each convention.
     normalised = convention == "normalised"
-    s, t = (
-        (_total(n, p), _total(n, q)) if normalised else (mpmath.mpf(1), mpmath.mpf(1))
-    )
+    s, t = (_total(n, p), _total(n, q)) if normalised else (mpf(1), mpf(1))
     ratio = [
-        _log(x / s) - _log(y / t) if x else mpmath.mpf("-inf")
+        _log(x / s) - _log(y / t) if x else mpf("-inf")
         for x, y in zip(p, q, strict=True)
     ]
     value = _total(n, p, ratio) / s
-    shift = {"plain": 1, "bregman": 0, "normalised": -value}[convention]
+    shift = {"plain": mpf(1), "bregman": mpf(0), "normalised": -value}[convention]
     if convention == "bregman":
         value += _total(n, q) - _total(n, p)
     by_p = [(r + shift) / s for r in ratio]
     lift = 0 if convention == "plain" else 1
     by_q = [
-        (lift - (x / s) / (y / t)) / t if y else mpmath.mpf(lift) / t
+        (lift - (x / s) / (y / t)) / t if y else mpf(lift) / t
         for x, y in zip(p, q, strict=True)
     ]
     return value, (by_p, by_q)
