@@ -199,7 +199,14 @@ REGIMES = (
         for m in (20, 40)
     ),
     *(
-        Regime(f"streamed, KL ≈ {kl}", _near_equal(kl), OF_PAIRS, False, True, _ALIKE)
-        for kl in (1e-6, 1e-12)
+        Regime(
+            f"streamed, KL ≈ {kl}",
+            _near_equal(float(kl)),
+            OF_PAIRS,
+            False,
+            True,
+            _ALIKE,
+        )
+        for kl in ("1e-6", "1e-12")
     ),
 )
