@@ -208,24 +208,19 @@ def digits(ulps: float) -> str:
 
 
 def summary(result: Result) -> str:
-    """One row per regime: the worst of what each library has, in digits."""
-    rows = [(regime.name, regime, regime.functions) for regime in REGIMES]
+    """One row per regime, or kin of them: the worst of each library, in digits."""
     return (
         "How many digits are right, of the 6 to 7 that float32 has. Each cell is the "
         "worst function's and worst row's value · gradient · Hessian-vector product "
         "([each function, in ulp](bench/results/accuracy.md)). jax is what one writes with "
         "`jax.nn` and `jax.scipy`; derivatives of half-precision inputs are half "
-        f"precision.\n\n{_table(result, rows, digits)}"
+        f"precision.\n\n{_table(result, _rows(), digits)}"
     )
 
 
 def details(result: Result) -> str:
     """One row per regime and function, in ulp."""
-    rows = [
-        (_title(regime, function), regime, (function,))
-        for regime in REGIMES
-        for function in regime.functions
-    ]
+    rows = {title: [title] for titles in _rows().values() for title in titles}
     return (
         "Worst relative error against mpmath; 1 ulp = 2⁻²³, float32's epsilon. "
         "Each cell is the worst row's value · gradient · Hessian-vector product.\n\n"
@@ -233,27 +228,32 @@ def details(result: Result) -> str:
     )
 
 
-_Row = tuple[str, Regime, Sequence[str]]
+def _rows() -> dict[str, list[str]]:
+    """What the summary's rows are made of."""
+    rows: dict[str, list[str]] = {}
+    for regime in REGIMES:
+        titles = [_title(regime, function) for function in regime.functions]
+        rows.setdefault(regime.row, []).extend(titles)
+    return rows
 
 
-def _table(result: Result, rows: Sequence[_Row], say: Callable[[float], str]) -> str:
+def _table(
+    result: Result, rows: Mapping[str, list[str]], say: Callable[[float], str]
+) -> str:
     measured = {record.subject for record in result.records}
     columns = [name for name in libraries.NAMES if name in measured]
     cells = []
-    for title, regime, functions in rows:
-        worst = [_worst(result, regime, functions, column) for column in columns]
+    for name, titles in rows.items():
+        worst = [_worst(result, titles, column) for column in columns]
         if any(worst):
             said = (" · ".join(map(say, errors.values())) or "–" for errors in worst)
-            cells.append([title, *said])
+            cells.append([name, *said])
     return report.table(["inputs", *columns], cells)
 
 
-def _worst(
-    result: Result, regime: Regime, functions: Sequence[str], library: str
-) -> dict[str, float]:
+def _worst(result: Result, titles: Sequence[str], library: str) -> dict[str, float]:
     worst = {}
     for quantity in QUANTITIES:
-        titles = (_title(regime, function) for function in functions)
         found = [result.find(title, library, quantity) for title in titles]
         if errors := [record.high for record in found if record]:
             worst[quantity] = max(errors, key=_badness)
@@ -264,13 +264,13 @@ def draw(result: Result) -> plot.Figure:
     """The summary's errors, in ulp."""
     panels = {
         quantity: {
-            regime.name: {
+            row: {
                 name: np.clip(worst[quantity], 0.1, 1e8)
                 for name in libraries.NAMES
-                for worst in [_worst(result, regime, regime.functions, name)]
+                for worst in [_worst(result, titles, name)]
                 if quantity in worst
             }
-            for regime in REGIMES
+            for row, titles in _rows().items()
         }
         for quantity in QUANTITIES
     }

@@ -84,9 +84,8 @@ def _of_classes(
     kl: Callable,
     entropy: Callable,
     nll: Callable,
-    but: tuple[str, ...] = (),
 ) -> Spellings:
-    """What a library has of its classes, all but what it lacks."""
+    """What a library has of its classes; it says itself what it lacks."""
 
     def spelled(name: str) -> Spelling:
         what, _, family = name.partition(", ")

@@ -52,6 +52,11 @@ class Regime(NamedTuple):
     through_softmax: bool = False
     # jxent gets the logits as a projection by the identity, in tiles; others as they are.
     streamed: bool = False
+    group: str = ""  # the summary's row, where several regimes share one
+
+    @property
+    def row(self) -> str:
+        return self.group or self.name
 
 
 def _sample(rng: Generator, a, b, *, y=None, t=None, event=None, x=None, dtype="f4"):
@@ -161,6 +166,10 @@ def _many_classes(rng, rows):
     yield _sample(rng, a, b, t=t)
 
 
+_FINITE = "masked, −1e9 or finfo.min"
+_FAR = "far apart, gaps 1e2 to 1e9"
+_SURE = "streamed, margins 20 and 40"
+_ALIKE = "streamed, KL ≈ 1e-6 and 1e-12"
 REGIMES = (
     Regime("random", _random()),
     Regime("near-equal, KL ≈ 1e-6", _near_equal(1e-6), DIVERGENCES),
@@ -176,14 +185,28 @@ REGIMES = (
     # A thousand probabilities and what is divided by them are out of its range.
     Regime("float16", _random(np.float16), (*FROM_LOGITS, "binary")),
     Regime("a million classes", _many_classes, FROM_LOGITS + FROM_PROBS),
-    Regime("masked, −1e9 logits", _masked(-1e9), OF_LOGITS),
-    Regime("masked, least float32", _masked(np.finfo("f4").min), OF_LOGITS),
-    Regime("far apart, gap 1e2", _far_apart(1e2), OF_LOGITS),
-    Regime("far apart, gap 1e4", _far_apart(1e4), OF_LOGITS),
-    Regime("far apart, gap 1e9", _far_apart(1e9), OF_LOGITS),
+    *(
+        Regime(f"masked, {name} logits", _masked(by), OF_LOGITS, group=_FINITE)
+        for name, by in (("−1e9", -1e9), ("least float32", np.finfo("f4").min))
+    ),
+    *(
+        Regime(f"far apart, gap {name}", _far_apart(gap), OF_LOGITS, group=_FAR)
+        for name, gap in (("1e2", 1e2), ("1e4", 1e4), ("1e9", 1e9))
+    ),
     Regime("disjoint, JS ≈ log 2", _disjoint, ("js_logits", "js_probs")),
-    Regime("streamed, margin 20", _confident(20), OF_LOGITS, streamed=True),
-    Regime("streamed, margin 40", _confident(40), OF_LOGITS, streamed=True),
-    Regime("streamed, KL ≈ 1e-6", _near_equal(1e-6), OF_PAIRS, streamed=True),
-    Regime("streamed, KL ≈ 1e-12", _near_equal(1e-12), OF_PAIRS, streamed=True),
+    *(
+        Regime(f"streamed, margin {m}", _confident(m), OF_LOGITS, False, True, _SURE)
+        for m in (20, 40)
+    ),
+    *(
+        Regime(
+            f"streamed, KL ≈ {kl}",
+            _near_equal(float(kl)),
+            OF_PAIRS,
+            False,
+            True,
+            _ALIKE,
+        )
+        for kl in ("1e-6", "1e-12")
+    ),
 )
