@@ -84,8 +84,9 @@ def ratio_power(p: Shaped, q: Shaped, d: Shaped, a: Order) -> Shaped:
     """`(p/q)ᵃ`, with the smallest normal number in place of 0; `d` is q − p."""
     x = a * log_ratio((p, q), d)
     # A rounded exponent costs |x| ulps of the exponential; a rounded ratio, |a| ulps.
+    # The ratio of the two may be below the floor as well.
     floor = num.tiny(p.dtype)
-    r = jnp.maximum(p, floor) / jnp.maximum(q, floor)
+    r = jnp.maximum(jnp.maximum(p, floor) / jnp.maximum(q, floor), floor)
     return jnp.where(jnp.abs(x) <= 2, jnp.exp(x), jnp.power(r, a))
 
 

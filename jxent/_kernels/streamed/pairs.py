@@ -136,7 +136,9 @@ class Bregman:
     """`p log(p/q) − p + q`"""
 
     def value(self, c: Classes, params):
-        return terms.bregman_at(c.p, c.q, c.d, c.t)
+        # `t` is finite, for the slopes; the value at q = 0 < p is not.
+        lost = (c.p > 0) & (c.log_q == -jnp.inf)
+        return jnp.where(lost, jnp.inf, terms.bregman_at(c.p, c.q, c.d, c.t))
 
     def slopes(self, c: Classes, params):
         by_q = terms.excess_ratio(c.p, c.q, c.d)
