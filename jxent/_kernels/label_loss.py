@@ -48,6 +48,33 @@ def _label_cross_entropy_jvp(smoothing, primals, tangents):
     return nats, ad.along(z_dot, _label_slope, (z,), (y, hints, smoothing))
 
 
+@jax.custom_jvp
+def surprise(
+    top: Float[Array, "*shape"],
+    total: Float[Array, "*shape"],
+    z_y: Float[Array, "*shape"],
+) -> Float[Array, "*shape"]:
+    """`−log p_y = log(1 + total · exp(top − z_y))`, of the sum over the other classes."""
+    lag, ratio = _ratio(top, z_y)
+    ahead = jnp.log1p(ratio * total)
+    behind = lag + jnp.log(total + ratio)
+    return jnp.where(lag <= 0, ahead, behind)
+
+
+@surprise.defjvp
+def _surprise_jvp(primals, tangents):
+    # ∂(−log p_y) = (1 − p_y) ∂(top − z_y + log total),  and 1 − p_y = −expm1(−loss).
+    (_, total, _), (top_dot, total_dot, y_dot) = primals, tangents
+    loss = surprise(*primals)
+    return loss, -jnp.expm1(-loss) * (top_dot - y_dot + total_dot / total)
+
+    """`top − z_y`, and the exponential of minus its size, exact however large that is."""
+def _ratio(top, z_y):
+    """`top − z_y`, and the exponential of its negative size, exact however large that is."""
+    lag, error = num.two_diff(top, z_y)
+    return lag, jnp.exp(-jnp.abs(lag)) * (1 - jnp.sign(lag) * error)
+
+
 class _LabelHints(NamedTuple):
     loss: Float[Array, "*batch 1"]  # of the bare label, −log p_y
     rival: Float[Array, "*batch 1"]  # the largest of the other logits
@@ -67,11 +94,8 @@ def _label_value(z, y, smoothing):
         cpu=functools.partial(_sums_on_cpu, smoothing),
         accelerator=functools.partial(_sums, smoothing),
     )
-    lag, error = num.two_diff(rest.top, z_y)
-    ratio = jnp.exp(-jnp.abs(lag)) * (1 - jnp.sign(lag) * error)
-    ahead = jnp.log1p(ratio * rest.total)
-    behind = lag + jnp.log(rest.total + ratio)
-    loss = jnp.where(lag <= 0, ahead, behind)
+    loss = surprise(rest.top, rest.total, z_y)
+    lag, ratio = _ratio(rest.top, z_y)
     scale = jnp.where(lag <= 0, ratio * jnp.exp(-loss), 1 / (rest.total + ratio))
     loss = jnp.where(valid[..., None], loss, jnp.nan)
     scale = jnp.where(valid[..., None], scale, jnp.nan)

@@ -8,6 +8,7 @@ from jaxtyping import Array, Float, Int
 from .._core import arithmetic as num
 from .._distributions.base import Distribution, Model
 from .._distributions.discrete import Labels
+from .._kernels.label_loss import surprise
 from .._kernels.streamed import (
     Bregman,
     ChoiceOf,
@@ -48,11 +49,9 @@ def surprise_from(
     choice, label: Int[Array, "*batch"], k: Any
 ) -> Float[Array, "*batch"]:
     """−log p of the label; NaN for one that is no class, in its slope too."""
-    # −log p_y = log(1 + Σ_{j ≠ y} exp(zⱼ − z_y)), with nothing subtracted from 1.
-    rest = choice.rest
-    odds = (rest.top - choice.at_label) + jnp.log1p(rest.others)
-    valid = (0 <= label) & (label < k)
-    return num.softplus(odds) * jnp.where(valid, 1, jnp.nan).astype(odds.dtype)
+    rest, valid = choice.rest, (0 <= label) & (label < k)
+    nats = surprise(rest.top, 1 + rest.others, choice.at_label)
+    return nats * jnp.where(valid, 1, jnp.nan).astype(nats.dtype)
 
 
 def log_loss(y: Labels, q: Model) -> Float[Array, "*batch"]:
