@@ -68,9 +68,9 @@ def _surprise_jvp(primals, tangents):
     loss = surprise(*primals)
     return loss, -jnp.expm1(-loss) * (top_dot - y_dot + total_dot / total)
 
-    """`top − z_y`, and the exponential of minus its size, exact however large that is."""
+
 def _ratio(top, z_y):
-    """`top − z_y`, and the exponential of its negative size, exact however large that is."""
+    """`top − z_y`, and the exponential of minus its size, exact however large that is."""
     lag, error = num.two_diff(top, z_y)
     return lag, jnp.exp(-jnp.abs(lag)) * (1 - jnp.sign(lag) * error)
 

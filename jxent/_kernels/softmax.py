@@ -101,8 +101,8 @@ def _partition_on_cpu(z):
 def parted(z, dtype, weighted=(), plain=(), args=()):
     """`partition` in two passes, with sums of terms that depend on the top."""
     # Of c classes that share the top, −log p_top = log1p((c − 1) + odds · Σ exp(zⱼ − r)).
-    top = num.at_least_float32(jnp.max(z, axis=-1, keepdims=True))
-    tied = lambda z, top, *_: (num.at_least_float32(z) == top).astype(top.dtype)
+    top = jnp.max(z, axis=-1, keepdims=True).astype(dtype)
+    tied = lambda z, top, *_: (z.astype(top.dtype) == top).astype(top.dtype)
     below = lambda z, top, *_: jnp.where(
         tied(z, top) > 0, -jnp.inf, z.astype(top.dtype)
     )
