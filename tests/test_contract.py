@@ -722,12 +722,13 @@ def test_far_apart_and_in_tiles_all_keep_their_digits(name, partners):
     one, other = PARTNERS[partners]
     f = lambda x: FAR[name][0](one(x[:3]), other(x[3:]))
 
-    @jax.jit
-    @jax.vmap
-    def found(x):
-        return f(x), jax.grad(f)(x), [nesting(f)(x) for nesting in NESTINGS.values()]
-
-    value, slope, curves = found(APART)
+    value, slope = jax.jit(jax.vmap(jax.value_and_grad(f)))(APART)
+    # Tiles in tiles take a minute to optimise, which moves no digit.
+    hastily = functools.partial(
+        jax.jit, compiler_options={"xla_backend_optimization_level": 0}
+    )
+    twice = lambda x: [nesting(f)(x) for nesting in NESTINGS.values()]
+    curves = hastily(jax.vmap(twice))(APART)
     true_value, true_slope, true_curve = far_truth(name)
     error = relative(value, true_value)
     assert (error <= 1e-6).all(), (error.argmax(), error.max())
