@@ -713,7 +713,8 @@ def far_truth(name):
 @pytest.mark.parametrize(
     "name, partners",
     [
-        *itertools.product(["cross-entropy", "kl", "js"], ["dense", "streamed"]),
+        ("cross-entropy", "dense"),
+        *itertools.product(["kl", "js"], ["dense", "streamed"]),
         ("distillation", "mixed"),
     ],
 )
