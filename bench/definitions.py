@@ -87,7 +87,7 @@ DEFINITIONS: dict[str, tuple[tuple[int, ...], Callable[..., Any]]] = {
     "KL, VonMises": ((0, 1, 2, 3), _scalars(_kl_von_mises)),
     "entropy, Gamma": ((0, 1), _scalars(_entropy_gamma)),
     "entropy, Beta": ((0, 1), _scalars(_entropy_beta)),
-    "entropy, VonMises": ((0, 1), _scalars(_entropy_von_mises)),
+    "entropy, VonMises": ((1,), _scalars(_entropy_von_mises)),
     "NLL, Normal": ((1, 2), _scalars(_nll_normal)),
     "NLL, Gamma": ((1, 2), _scalars(_nll_gamma)),
     "NLL, Poisson": ((1,), _scalars(lambda k, r: r - k * log(r) + loggamma(k + 1))),

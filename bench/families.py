@@ -66,7 +66,8 @@ def _drawn(rng, what, family, sizes, distance, rows) -> list[np.ndarray]:
     if what == "entropy":
         return p
     if what == "NLL":
-        draw = {"Normal": rng.normal, "Gamma": rng.gamma, "Poisson": rng.poisson}
+        counts = lambda rate: np.maximum(rng.poisson(rate), 1)  # 0 has no curvature
+        draw = {"Normal": rng.normal, "Gamma": rng.gamma, "Poisson": counts}
         scaled = [*p[:1], 1 / p[1]] if family == "Gamma" else p
         return [draw[family](*scaled), *p]
     noise = distance * rng.normal(size=(count, rows))
