@@ -312,7 +312,7 @@ def test_a_base_is_a_number_above_1():
     hartleys = jxent.kl_divergence(p, p[::-1], base=10) * math.log(10)
     np.testing.assert_allclose(hartleys, jxent.kl_divergence(p, p[::-1]), rtol=1e-6)
     for base in (1, 0.5, 0, -2, math.nan):
-        with pytest.raises(ValueError, match=f"base is {base}.*greater than 1"):
+        with pytest.raises(ValueError, match=rf"base is {base}, not in \(1, inf\)"):
             jxent.entropy(p, base=base)
 
 

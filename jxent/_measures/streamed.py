@@ -76,7 +76,7 @@ def cross_entropy(p: Distribution, q: Model) -> Float[Array, "*batch"]:
     kind, _ = q.source(q)
     if isinstance(p, Labels) and kind == "logits":
         return log_loss(p, q)
-    return _total(CodeLength(), p, q)
+    return _total(CodeLength(kind == "logits"), p, q)
 
 
 def kl_divergence(p: Distribution, q: Model) -> Float[Array, "*batch"]:

@@ -121,14 +121,17 @@ class TermOf:
 
 @dataclasses.dataclass(frozen=True)
 class CodeLength:
-    """`−p log q`"""
+    """`−p log q`; of a softmax q, whose sum is 1, the slope is that of −p log q + q."""
+
+    softmax: bool
 
     def value(self, c: Classes, params):
         return num.weigh(c.p, -c.log_q)
 
     def slopes(self, c: Classes, params):
         by_p = -num.finite_log(c.log_q)
-        return Slopes(by_p, -num.quotient(c.p, c.q), num.weigh(c.p, by_p), -c.p)
+        by_q, by_log_q = -num.quotient(c.p, c.q), c.d if self.softmax else -c.p
+        return Slopes(by_p, by_q, num.weigh(c.p, by_p), by_log_q)
 
 
 @dataclasses.dataclass(frozen=True)
