@@ -5,6 +5,7 @@ which values of it are wrong, and which of its dimensions may be symbols. A new 
 without a call, or a new option without a range, fails in `test_sweeps`.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -48,9 +49,18 @@ def softmax(rng, shape):
     return z / z.sum(-1, keepdims=True)
 
 
+def table(rng, shape):
+    return softmax(rng, (shape[0], math.prod(shape[1:]))).reshape(shape)
+
+
 normal = lambda rng, shape: rng.normal(size=shape)
 NAN, INF = {"NaN": entry(nan)}, {"inf": entry(inf)}
 LABEL = {"label -1": entry(-1), "label 99": entry(99)}
+TABLE = {
+    **(NAN | INF),
+    "wrong sums": whole(lambda p: p * 0.9),
+    "negative": entry(-0.5),
+}
 KINDS = {
     "probs": Kind(
         "b k",
@@ -102,15 +112,27 @@ KINDS = {
     "counts": Kind(
         "b", lambda rng, shape: rng.integers(0, 9, shape), {"count -1": entry(-1)}
     ),
-    "positive": Kind("b", lambda rng, shape: rng.uniform(0.5, 2, shape)),
-    "share": Kind("b", lambda rng, shape: rng.uniform(0.2, 0.8, shape)),
-    "rows": Kind("b r", lambda rng, shape: rng.uniform(0.5, 2, shape)),
-    "table": Kind(
-        "b r c",
-        lambda rng, shape: softmax(rng, (shape[0], shape[1] * shape[2])).reshape(shape),
+    "rates": Kind(
+        "b", lambda rng, shape: rng.uniform(0.5, 2, shape), NAN | {"-1": entry(-1)}
     ),
+    "shares": Kind(
+        "b",
+        lambda rng, shape: rng.uniform(0.2, 0.8, shape),
+        NAN | {"0": entry(0), "above 1": entry(1.5)},
+    ),
+    # Of vectors, and of whatever else has several numbers a row.
+    "vectors": Kind("b k", normal, NAN | INF),
+    "positive vectors": Kind(
+        "b k",
+        lambda rng, shape: rng.uniform(0.5, 2, shape),
+        NAN | INF | {"negative": entry(-1)},
+    ),
+    "points": Kind("b k", normal),
+    # Of several variables.
+    "table": Kind("b k v", table, TABLE),
+    "cube": Kind("b 2 k v", table, TABLE),
 }
-SIZES = {"b": B, "k": K, "d": D, "v": V, "2": 2, "r": K, "c": V}
+SIZES = {"b": B, "k": K, "d": D, "v": V, "2": 2}
 
 
 class Call(NamedTuple):
@@ -121,6 +143,7 @@ class Call(NamedTuple):
     arrays: dict[str, str]  # the kind of each argument, by the name in errors
     owner: Callable[..., Any]  # whose options it takes
     looks: bool = True  # whether eager calls look at values; a scan's body does not
+    trees: bool = False  # whether its arguments are pytrees, in which None is no array
 
     @property
     def kinds(self) -> list[Kind]:
@@ -313,44 +336,57 @@ CALLS = {
     ),
 }
 
-FAMILIES = {
-    "LogNormal": (jxent.LogNormal, {"values": "{}.loc", "positive": "{}.scale"}),
-    "Laplace": (jxent.Laplace, {"values": "{}.loc", "positive": "{}.scale"}),
-    "Beta": (lambda x: jxent.Beta(x, x), {"positive": "{}.concentration"}),
-    "VonMises": (jxent.VonMises, {"values": "{}.loc", "positive": "{}.concentration"}),
-    "Exponential": (jxent.Exponential, {"positive": "{}.rate"}),
-    "Uniform": (lambda x: jxent.Uniform(-x, x), {"positive": "{}.low"}),
-    "Geometric": (lambda p: jxent.Geometric(p), {"share": "{}.probs"}),
-    "Dirichlet": (jxent.Dirichlet, {"rows": "{}.concentration"}),
+MADE |= {
+    "LogNormal": (jxent.LogNormal, {"numbers": "{}.loc", "sizes": "{}.scale"}),
+    "Laplace": (jxent.Laplace, {"numbers": "{}.loc", "sizes": "{}.scale"}),
+    "Exponential": (jxent.Exponential, {"sizes": "{}.rate"}),
+    "Beta": (lambda x: jxent.Beta(x, 2.0), {"sizes": "{}.concentration1"}),
+    "VonMises": (jxent.VonMises, {"numbers": "{}.loc", "rates": "{}.concentration"}),
+    "Uniform": (lambda x: jxent.Uniform(x, 9.0), {"numbers": "{}.low"}),
+    "Geometric": (jxent.Geometric, {"shares": "{}.probs"}),
+    "Dirichlet": (jxent.Dirichlet, {"positive vectors": "{}.concentration"}),
     "MultivariateNormal": (
-        lambda x: jxent.MultivariateNormal(x, scale_diag=x),
-        {"rows": "{}.scale_diag"},
+        lambda m, s: jxent.MultivariateNormal(m, scale_diag=s),
+        {"vectors": "{}.loc", "positive vectors": "{}.scale_diag"},
     ),
+    "Joint": (jxent.Joint, {"table": "j"}),
+    "Joint of 3": (lambda p: jxent.Joint(p, variables=3), {"cube": "j"}),
 }
-MADE |= FAMILIES
 ORDER = {
-    "renyi_entropy": "order",
-    "tsallis_entropy": "order",
-    "alpha_divergence": "alpha",
+    "renyi_entropy": {"order": 0.5},
+    "tsallis_entropy": {"order": 0.5},
+    "alpha_divergence": {"alpha": 0.5},
+    "renyi_divergence": {"order": 0.5},
 }
-ORDER |= {"renyi_divergence": "order"}
 
 
 def relative(name, *views) -> Call:
-    fixed = {ORDER[name]: 0.5} if name in ORDER else {}
-    return measure(getattr(jxent, name), *views, **fixed)
+    return measure(getattr(jxent, name), *views, **ORDER.get(name, {}))
 
 
 def transform(function, of, **arrays) -> Call:
-    return Call(function.__name__, of, arrays, function, looks=False)
+    """A call of what a function of functions gives."""
+    return Call(function.__name__, of, arrays, function)
 
 
-def observed_nll(name, **arrays) -> Call:
-    return Call(name, getattr(losses, name), arrays, getattr(losses, name), looks=False)
+def from_counts(counts, **options):
+    return jxent.from_counts(counts, **options).data
 
 
-def softmax_of(z):
-    return jxent.Logits(z)
+def euclid(x, y):
+    return jxent.bregman_divergence(lambda x: jnp.sum(x**2))(x, y)
+
+
+def pearson(p, q):
+    return jxent.f_divergence(lambda r: (r - 1) ** 2)(p, q)
+
+
+def fisher(z, v):
+    return jxent.fisher_vp(jxent.Logits, z)(v)
+
+
+def gauss_newton(z, v):
+    return jxent.gauss_newton_vp(lambda z: jnp.sum(z**2), jnp.tanh, z)(v)
 
 
 CALLS |= {
@@ -369,79 +405,38 @@ CALLS |= {
         for pair in (("Probs", "Probs"), ("Logits", "Logits"))
     },
     **{
-        f"{name} Joint": Call(
-            name,
-            getattr(jxent, name),
-            {"j": "table"},
-            getattr(jxent, name),
-            looks=False,
-        )
+        f"{name} Joint": measure(getattr(jxent, name), "Joint")
         for name in (
             *("joint_entropy", "conditional_entropy", "mutual_information"),
             *("pointwise_mutual_information", "total_correlation"),
             "variation_of_information",
         )
     },
-    "interaction_information": transform(
-        jxent.interaction_information,
-        lambda j: jxent.interaction_information(jxent.Joint(j[..., None], variables=3)),
-        j="table",
+    "interaction_information Joint": measure(
+        jxent.interaction_information, "Joint of 3"
     ),
-    "from_counts": transform(
-        jxent.from_counts, lambda x: jxent.from_counts(x).data, counts="rows"
+    "from_counts": Call(
+        "from_counts", from_counts, {"counts": "rates"}, jxent.from_counts
     ),
     **{
-        f"entropy {view}": measure(jxent.entropy, view)._replace(looks=False)
-        for view in FAMILIES
+        f"entropy {view}": measure(jxent.entropy, view)
+        for view in (
+            *("LogNormal", "Laplace", "Exponential", "Beta", "VonMises", "Uniform"),
+            *("Geometric", "Dirichlet", "MultivariateNormal"),
+        )
     },
-    "kl_divergence Normal Normal": measure(
-        jxent.kl_divergence, "Normal", "Normal"
-    )._replace(looks=False),
-    "cross_entropy Observed Normal": transform(
-        jxent.cross_entropy,
-        lambda x, s: jxent.cross_entropy(jxent.Observed(x), jxent.Normal(x, s)),
-        p="values",
-        q="positive",
-    ),
-    "f_divergence": transform(
-        jxent.f_divergence,
-        lambda p, q: jxent.f_divergence(lambda t: (t - 1) ** 2)(p, q),
-        p="probs",
-        q="probs",
-    ),
+    "f_divergence": transform(jxent.f_divergence, pearson, p="probs", q="probs"),
     "bregman_divergence": transform(
-        jxent.bregman_divergence,
-        lambda x, y: jxent.bregman_divergence(lambda x: jnp.sum(x**2))(x, y),
-        x="rows",
-        y="rows",
+        jxent.bregman_divergence, euclid, x="points", y="points"
     ),
     "fisher_vp": transform(
-        jxent.fisher_vp,
-        lambda z: jxent.fisher_vp(softmax_of, z)(z),
-        z="logits",
-    ),
+        jxent.fisher_vp, fisher, params="event logits", v="event logits"
+    )._replace(trees=True, looks=False),
     "gauss_newton_vp": transform(
-        jxent.gauss_newton_vp,
-        lambda z: jxent.gauss_newton_vp(lambda z: jnp.sum(z**2), jnp.tanh, z)(z),
-        z="logits",
-    ),
-    "gaussian_nll_loss": observed_nll(
-        "gaussian_nll_loss", predictions="values", targets="values"
-    ),
-    "poisson_nll_loss": observed_nll(
-        "poisson_nll_loss", predictions="positive", targets="counts"
-    ),
-    "gamma_nll_loss": observed_nll(
-        "gamma_nll_loss", predictions="positive", targets="positive"
-    ),
+        jxent.gauss_newton_vp, gauss_newton, params="event logits", v="event logits"
+    )._replace(trees=True, looks=False),
     **{
-        name: Call(
-            name,
-            getattr(losses, name),
-            {"a": "hidden", "b": "hidden"},
-            getattr(losses, name),
-            looks=False,
-        )
+        name: loss(name, a="hidden", b="hidden")
         for name in ("contrastive_loss", "sigmoid_contrastive_loss")
     },
 }
@@ -455,17 +450,23 @@ NO_CALL = {
     *("Poisson", "Geometric", "Uniform", "VonMises"),
 }
 
-# The range of every option that is a number, wherever it occurs.
+# The range of every option that is a number, wherever it occurs; or in one function.
 RANGES = {
     "alpha": "[0, 1]",
+    "alpha_divergence alpha": "(-inf, inf)",
     "base": "(1, inf)",
+    "sigmoid_contrastive_loss bias": "(-inf, inf)",
     "clip": "(0, inf)",
     "epsilon": "(-inf, inf)",
     "gamma": "[0, inf)",
     "hard_weight": "[0, 1]",
     "label_smoothing": "[0, 1)",
+    "order": "[0, inf)",
     "pos_weight": "[0, inf)",
+    "pseudocount": "[0, inf)",
     "q": "(0, 1]",
+    "renyi_divergence order": "[0, inf]",
+    "renyi_entropy order": "[0, inf]",
     "softcap": "(0, inf)",
     "teacher_weight": "(0, 1)",
     "temperature": "(0, inf)",
@@ -477,7 +478,7 @@ NOT_NUMBERS = {
     *("axis", "axis_name", "bias", "block_size", "chunk_size", "class_mask"),
     *("class_weights",),
     *("divergence", "estimator", "has_aux", "head", "ignore_index", "labels", "log_b"),
-    *("f", "at_zero", "slope_at_infinity", "pseudocount", "variables", "order"),
+    *("f", "at_zero", "slope_at_infinity", "variables"),
     *("loss", "max_fun", "reduction", "return_z_loss", "returns", "teacher_classes"),
     *("vocab_axis", "where", "weights"),
 }

@@ -146,11 +146,15 @@ def holds(x: Num[Array, "..."], domain: Domain) -> Bool[Array, ""]:
     return domain.holds(x, dtype, jnp)
 
 
-@functools.partial(jax.jit, static_argnums=1)
 def report(x: Num[Array, "..."], claim: Claim) -> "Report":
     """The first flaw, if there is one."""
-    suspect = ~holds(x, claim.domain)
-    first = lambda suspect, x: _first_flaw(suspect, x, claim)
+    return Report(*_flaw(x, claim.domain), claim)
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _flaw(x, domain):  # compiled once for all names
+    suspect = ~holds(x, domain)
+    first = lambda suspect, x: _first_flaw(suspect, x, domain)
 
     def none(suspect, x):  # made of it, which is False, to vary over a mesh as it does
         zero = lambda like: jnp.broadcast_to(suspect.astype(like.dtype), like.shape)
@@ -159,8 +163,8 @@ def report(x: Num[Array, "..."], claim: Claim) -> "Report":
     return jax.lax.cond(suspect, first, none, suspect, x)
 
 
-def _first_flaw(suspect, x, claim):
-    domain, dtype = claim.domain, x.dtype
+def _first_flaw(suspect, x, domain):
+    dtype = x.dtype
     x = _wide(x, jnp)
     x = x if domain.rows else jnp.expand_dims(x, -1)
     entries = ~domain.entries(x, jnp)
@@ -174,7 +178,7 @@ def _first_flaw(suspect, x, claim):
     absent = jnp.where(suspect, jnp.int32(_NONE), 0)
     index = jnp.stack((index + 8 * [absent])[:8])
     value = jnp.sum(jnp.where(here, x, 0))
-    return Report(jnp.any(rows), index, entry, value, facts, claim)
+    return jnp.any(rows), index, entry, value, facts
 
 
 def _wide(x, xp):

@@ -169,12 +169,12 @@ def _admit(p: DistributionLike, name: str, caller: str, instead: str) -> Distrib
         p = Probs(facts.as_array(p, name, caller))
         if facts.is_integer(p.data.dtype):
             facts.check_float(p.data, name=name, caller=caller, fix="; " + instead)
-    p = _of_arrays(p, name, caller)
+    p = of_arrays(p, name, caller)
     p.check(name, caller)
     return p if isinstance(p, Labels) else _with_data(p, p.data)
 
 
-def _of_arrays(p: _D, name: str, caller: str) -> _D:
+def of_arrays(p: _D, name: str, caller: str) -> _D:
     """`p` with arrays for what converts itself; what is structure must not be traced."""
     new = {}
     for field in dataclasses.fields(p):  # pyright: ignore[reportArgumentType]

@@ -9,7 +9,10 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Num
 
 from .._core import arithmetic as num
+from .._core.domains import NOT_NEGATIVE
 from .._core.pytrees import pytree, static
+from .._core.shapes import check_real, is_float
+from .._core.verdicts import Claim, demand, look
 from .base import as_array
 from .discrete import Logits, LogProbs, Probs
 
@@ -68,17 +71,10 @@ class Joint:
 
     def check(self, name: str, caller: str) -> None:
         """Raises if this is not a joint distribution; the values as the mode says."""
-        if not isinstance(self.variables, int) or self.variables < 1:
-            wrong = f"variables of {name} is {self.variables!r}"
-            raise ValueError(f"{caller}: {wrong}, and must be a whole number from 1 on")
+        _check_variables(self.variables, self.data.shape, name, caller)
         if self.table.axis_name is not None:
             raise TypeError(
                 f"{caller}: {name} is a shard, and a joint table must be whole"
-            )
-        if self.data.ndim < self.variables:
-            raise ValueError(
-                f"{caller}: {name} has shape {self.data.shape}, and {self.variables} "
-                "variables need an axis each"
             )
         self.flat.check(name, caller)
 
@@ -128,7 +124,9 @@ def from_counts(
       Without any count, and `c = 0`, probabilities are NaN, which every measure refuses.
 
     Raises:
-      ValueError: If there are fewer axes than variables.
+      TypeError: If counts are not real numbers.
+      ValueError: If there are fewer axes than variables, or `pseudocount` is negative.
+      AssertionError: If a count is negative or not finite (see `checks`).
 
     Example:
       >>> import jax.numpy as jnp
@@ -139,16 +137,30 @@ def from_counts(
       >>> print(jxent.mutual_information(tried, 0, 1))
       0.0
     """
-    n = as_array(counts)
-    if variables < 1 or n.ndim < variables:
-        raise ValueError(
-            f"from_counts: counts have shape {n.shape}, and {variables} variables need an "
-            "axis each"
-        )
-    if not jnp.issubdtype(n.dtype, jnp.floating):
+    caller = "from_counts"
+    n = as_array(counts, "counts", caller)
+    check_real(n, name="counts", caller=caller)
+    _check_variables(variables, n.shape, "counts", caller)
+    if not is_float(n.dtype):
         n = n.astype(jnp.float32)
     n = num.at_least_float32(n)
-    n = n + jnp.asarray(pseudocount, n.dtype)
+    look(n, Claim(NOT_NEGATIVE, "counts", caller))
+    c = demand(pseudocount, NOT_NEGATIVE, "pseudocount", caller)
+    n = n + jnp.asarray(c, n.dtype)
     axes = tuple(range(-variables, 0))
     p = Probs(n / jnp.sum(n, axis=axes, keepdims=True))
     return p if variables == 1 else Joint(p, variables)
+
+
+def _check_variables(
+    variables: int, shape: tuple[int, ...], name: str, caller: str
+) -> None:
+    """Raises unless the last axes of a table can be so many variables."""
+    if not isinstance(variables, int) or variables < 1:
+        wrong = f"variables of {name} is {variables!r}"
+        raise ValueError(f"{caller}: {wrong}, and must be a whole number from 1 on")
+    if len(shape) < variables:
+        raise ValueError(
+            f"{caller}: {name} has shape {shape}, and {variables} variables need an axis "
+            "each"
+        )

@@ -4,10 +4,12 @@ import math
 from typing import TypeAlias
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from .._core import arithmetic as num
-from .._core.shapes import check_float
+from .._core.shapes import as_array, check_float
+from .._distributions.admit import of_arrays
 from .._distributions.discrete import Logits, LogProbs, Probs
 from .._distributions.joint import Joint
 from .._kernels import softmax as sm
@@ -26,19 +28,27 @@ def admit_joint(j: JointLike, *, caller: str) -> Joint:
             f"{caller}: j is {kind}, of one variable; if its last axes are several, say "
             f"how many, as in Joint({kind}(...), variables=2)"
         )
-    if not isinstance(j, Joint):
-        table = jnp.asarray(j)
-        fix = "; a table of counts is from_counts(j, variables=2)"
-        check_float(table, name="j", caller=caller, fix=fix)
-        j = Joint(table)
+    fix = "; a table of counts is from_counts(j, variables=2)"
+    given, variables = (j.p, j.variables) if isinstance(j, Joint) else (j, 2)
+    if not isinstance(given, Probs | LogProbs | Logits):
+        given = Probs(as_array(given, "j", caller))
+    table = of_arrays(given, "j", caller)
+    check_float(table.data, name="j", caller=caller, fix=fix)
+    j = Joint(table, variables)
     j.check("j", caller)
     return j
 
 
 def named(j: Joint, caller: str, *groups: Variables) -> list[tuple[int, ...]]:
     """Each group as a tuple of indices; no variable may be in two of them."""
-    tuples = [(g,) if isinstance(g, int) else tuple(g) for g in groups]
+    tuples = [tuple(g) if isinstance(g, tuple | list) else (g,) for g in groups]
     seen = [i for group in tuples for i in group]
+    if not all(isinstance(i, int | np.integer) for i in seen):
+        kinds = {type(i).__name__ for i in seen}
+        raise TypeError(
+            f"{caller}: a variable is named by its index, a Python integer, or several by "
+            f"a tuple of them; here are {', '.join(sorted(kinds))}"
+        )
     if not all(0 <= i < j.variables for i in seen):
         raise ValueError(
             f"{caller}: variables {groups}, and j has those from 0 to {j.variables - 1}"

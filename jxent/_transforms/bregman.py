@@ -9,6 +9,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from .._core import arithmetic as num, autodiff as ad
+from .._core.shapes import as_array, check_float
 from .._distributions.admit import admit_pair, DensityLike, DistributionLike
 from .._kernels.quadrature import gap, rise_of_slope
 from .._measures.pairs import total
@@ -56,10 +57,14 @@ def bregman_divergence(
 
     @functools.wraps(f, assigned=(), updated=())
     def divergence(x: ArrayLike, y: ArrayLike) -> Array:
-        x, y = num.widen(jnp.asarray(x), jnp.asarray(y))
+        caller = "bregman_divergence"
+        x, y = as_array(x, "x", caller), as_array(y, "y", caller)
+        check_float(x, name="x", caller=caller)
+        check_float(y, name="y", caller=caller)
+        x, y = num.widen(x, y)
         if x.shape != y.shape:
             raise ValueError(
-                f"bregman_divergence: x has shape {x.shape} and y has shape {y.shape}"
+                f"{caller}: x has shape {x.shape} and y has shape {y.shape}"
             )
         return gap(f, x, y, x - y)
 

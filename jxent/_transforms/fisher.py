@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from .._core.shapes import as_array, check_float
 from .._distributions.base import Model
 from .._measures.divergence import kl_divergence
 
@@ -63,7 +64,7 @@ def fisher_vp(
     def distance(q):
         return kl_divergence(jax.lax.stop_gradient(q), q)
 
-    return gauss_newton_vp(distance, f, params)
+    return _product(distance, f, params, "fisher_vp")
 
 
 def gauss_newton_vp(
@@ -102,12 +103,35 @@ def gauss_newton_vp(
       Schraudolph, "Fast Curvature Matrix-Vector Products for Second-Order Gradient
       Descent", Neural Computation 14, 2002, section 3.
     """
+    return _product(loss, f, params, "gauss_newton_vp")
+
+
+def _product(
+    loss: Callable[[Any], Array],
+    f: Callable[[Params], Any],
+    params: Params,
+    caller: str,
+) -> Callable[[Params], Params]:
+    params = _of_floats(params, "params", caller)
     out, push = jax.linearize(f, params)
     pull = jax.linear_transpose(push, params)
     slope = jax.grad(lambda out: jnp.sum(loss(out)))
 
     def product(v: Params) -> Params:
+        v = _of_floats(v, "v", caller)
         _, bend = jax.jvp(slope, (out,), (push(v),))
         return pull(bend)[0]
 
     return product
+
+
+def _of_floats(tree: Params, name: str, caller: str) -> Params:
+    """A pytree of float arrays; TypeError if a leaf is none."""
+
+    def leaf(path, x):
+        at = name + jax.tree_util.keystr(path)
+        x = as_array(x, at, caller)
+        check_float(x, name=at, caller=caller)
+        return x
+
+    return jax.tree_util.tree_map_with_path(leaf, tree)
