@@ -20,6 +20,8 @@ class Pair(NamedTuple):
 
 def exact_sum(x: Float[Array, "*batch k"]) -> Pair:
     """The sum over the last axis, with its rounding error to first order."""
+    if not isinstance(x.shape[-1], int):
+        return _sum_in_turn(x)
     # A tree: as a chain, k additions would take minutes to compile.
     low = jnp.zeros_like(x)
     while (k := x.shape[-1]) > 1:
@@ -30,6 +32,17 @@ def exact_sum(x: Float[Array, "*batch k"]) -> Pair:
         x, error = two_diff(x[..., :half], -x[..., half:])
         low = low[..., :half] + low[..., half:] + error
     return Pair(x[..., 0], low[..., 0])
+
+
+def _sum_in_turn(x):
+    """Of as many numbers as a symbol of an export says, from which no tree can be made."""
+
+    def add(total, number):
+        high, error = two_diff(total.high, -number)
+        return Pair(high, total.low + error), None
+
+    zero = jnp.zeros_like(x[..., 0])
+    return jax.lax.scan(add, Pair(zero, zero), jnp.moveaxis(x, -1, 0))[0]
 
 
 def two_product(a: Shaped, b: Shaped) -> Pair:
