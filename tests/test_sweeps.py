@@ -313,7 +313,7 @@ def test_eager_calls_make_no_nan_and_compile_once(call, hasty_compiler):
     total = lambda *args: sum(map(jnp.sum, jax.tree.leaves(call.function(*args))))
     moving = [i for i, x in enumerate(args) if jnp.issubdtype(x.dtype, jnp.floating)]
     with jax.debug_nans(True), jax.debug_infs(True):
-        for _ in range(2):
+        for _ in range(3):
             COMPILED.clear()
             call.function(*args)
             jax.grad(total, moving)(*args)

@@ -146,9 +146,10 @@ def holds(x: Num[Array, "..."], domain: Domain) -> Bool[Array, ""]:
     return domain.holds(x, dtype, jnp)
 
 
-def report(x: Num[Array, "..."], claim: Claim) -> "Report":
+def report(x: Any, claim: Claim) -> "Report":
     """The first flaw, if there is one."""
-    return Report(*_flaw(x, claim.domain), claim)
+    bad, index, entry, value, facts = _flaw(x, claim.domain)
+    return Report(bad, index, entry, value, facts, claim)
 
 
 @functools.partial(jax.jit, static_argnums=1)
