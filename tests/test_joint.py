@@ -92,7 +92,7 @@ def test_second_derivatives_of_mutual_information():
 # ------------------------------------------------------------------ limits
 
 
-def test_impossible_cells_rows_and_tables():
+def test_impossible_cells_rows_and_tables(hasty_compiler):
     copy = np.float32([[0.5, 0, 0], [0, 0.5, 0], [0, 0, 0]])
     with np.errstate(divide="ignore"):
         logs = np.log(copy)
@@ -153,7 +153,7 @@ def of_three(kind):
 
 
 @pytest.mark.parametrize("kind", DATA)
-def test_chain_rules(kind):
+def test_chain_rules(kind, hasty_compiler):
     z = np.stack([table(x, THREE) for x in (0.01, 0.5, 3.0)])
     p = np.float32([softmax64(x) for x in z])
     data = {"Probs": p, "Logits": z}[kind]
