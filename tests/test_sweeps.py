@@ -317,7 +317,9 @@ def test_eager_calls_make_no_nan_and_compile_once(call, hasty_compiler):
             COMPILED.clear()
             call.function(*args)
             jax.grad(total, moving)(*args)
-    assert not COMPILED
+    # What a loss closes over may have changed: chunked traces it anew, but compiles once.
+    of_loss = ["/jax/core/compile/jaxpr_trace_duration"]
+    assert COMPILED in ([], of_loss if call.owner is jxent.chunked else [])
 
 
 def test_eager_calls_keep_nothing():
