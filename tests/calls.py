@@ -377,8 +377,11 @@ def euclid(x, y):
     return jxent.bregman_divergence(lambda x: jnp.sum(x**2))(x, y)
 
 
+pearson_divergence = jxent.f_divergence(lambda r: (r - 1) ** 2)
+
+
 def pearson(p, q):
-    return jxent.f_divergence(lambda r: (r - 1) ** 2)(p, q)
+    return pearson_divergence(p, q)
 
 
 def fisher(z, v):
