@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import jxent
-from jxent import LinearLogits, Logits, LogProbs, Probs
+from jxent import Labels, LinearLogits, Logits, LogProbs, losses, Probs
 
 EVEN = np.float32([0.5, 0.5])
 
@@ -31,6 +31,32 @@ def test_streamed_logits_out_of_range_of_each_other_are_as_dense_ones():
     tiled = lambda z: LinearLogits(z, jnp.eye(2), block_size=1)
     assert jxent.kl_divergence(tiled(a), tiled(b)) == jnp.inf
     assert jxent.kl_divergence(Logits(a), Logits(b)) == jnp.inf
+
+
+def test_streamed_smoothing_keeps_its_digits_at_any_offset_and_under_masks():
+    z = jnp.array([[0.5, -1.25, 2, 0.25]]) + 1e6
+    y, apart = jnp.array([1]), np.float64(z) - np.max(np.float64(z))
+    log_p = apart - np.log(np.sum(np.exp(apart)))
+    right = -0.9 * log_p[:, 1] - 0.1 * np.mean(log_p)
+    tiled = LinearLogits(z, jnp.eye(4), block_size=3)
+    found = jxent.cross_entropy(Labels(y, 0.1), tiled)
+    np.testing.assert_allclose(found, right, rtol=3e-7)
+    smoothed = {"label_smoothing": 0.1, "block_size": 3}
+    loss = losses.linear_softmax_cross_entropy(z, jnp.eye(4), y, **smoothed)
+    np.testing.assert_allclose(loss, right, rtol=3e-7)
+
+    least = float(jnp.finfo(jnp.float32).min)
+    masked = jnp.array([[0, least, least, 0]])
+    for f in (
+        lambda z: losses.linear_softmax_cross_entropy(z, jnp.eye(4), y * 0, **smoothed),
+        lambda z: jxent.cross_entropy(
+            Labels(y * 0, 0.1), LinearLogits(z, jnp.eye(4), block_size=3)
+        ),
+    ):
+        (value,), back = jax.vjp(f, masked)
+        np.testing.assert_allclose(value, -0.05 * least, rtol=1e-6)
+        slope = [[0.5 - 0.925, -0.025, -0.025, 0.5 - 0.025]]
+        np.testing.assert_allclose(back(jnp.ones(1))[0], slope, rtol=1e-6)
 
 
 def test_a_ratio_of_probabilities_that_underflows():
