@@ -65,3 +65,11 @@ def test_a_ratio_of_probabilities_that_underflows():
     np.testing.assert_allclose(jxent.squared_hellinger(p, q), right, rtol=1e-6)
     slope = jax.grad(jxent.squared_hellinger)(p, q)
     assert slope[0] < -1e18 and np.isfinite(slope).all()
+
+
+@pytest.mark.parametrize("bad", [[-1.0, 2.0], [np.nan, 2.0], [1j, 2.0]])
+def test_what_is_no_count_is_refused(bad):
+    with pytest.raises((AssertionError, TypeError), match=r"from_counts: .*counts"):
+        jxent.from_counts(jnp.array(bad))
+    with pytest.raises(ValueError, match=r"pseudocount is -1\.0, not in"):
+        jxent.from_counts(jnp.array([1, 2]), pseudocount=-1.0)
