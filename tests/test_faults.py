@@ -8,7 +8,7 @@ import pytest
 import jxent
 from jxent import Labels, LinearLogits, Logits, LogProbs, losses, Probs
 
-EVEN = np.float32([0.5, 0.5])
+EVEN = np.array([0.5, 0.5], np.float32)
 
 
 def without_the_second() -> LinearLogits:
@@ -60,7 +60,10 @@ def test_streamed_smoothing_keeps_its_digits_at_any_offset_and_under_masks():
 
 
 def test_a_ratio_of_probabilities_that_underflows():
-    p, q = np.float32([1.1754944e-38, 1]), np.float32([1.0000001, 1e-10])
+    p, q = (
+        np.array([1.1754944e-38, 1], np.float32),
+        np.array([1.0000001, 1e-10], np.float32),
+    )
     right = 0.5 * np.sum((np.sqrt(np.float64(p)) - np.sqrt(np.float64(q))) ** 2)
     np.testing.assert_allclose(jxent.squared_hellinger(p, q), right, rtol=1e-6)
     slope = jax.grad(jxent.squared_hellinger)(p, q)
