@@ -14,7 +14,8 @@ from .._kernels.streamed import (
     ChoiceOf,
     class_sum,
     CodeLength,
-    MomentOf,
+    Depth,
+    DepthOf,
     OfClasses,
     pair_sum,
     Skewed,
@@ -56,20 +57,20 @@ def surprise_from(
 
 def log_loss(y: Labels, q: Model) -> Float[Array, "*batch"]:
     hard = num.is_known(y.smoothing, 0)
-    even = {} if hard else {"moment": MomentOf()}
+    even = {} if hard else {"depth": DepthOf(q.num_classes)}
     found = sums_of(q, {"choice": ChoiceOf(), **even}, {"label": y.data})
     nats = surprise_from(found["choice"], y.data, q.num_classes)
     if hard:
         return nats
-    step = lead_from(found["choice"], found["moment"], q.num_classes)
-    return nats + y.share(nats.dtype) / q.num_classes * step
+    return nats + y.share(nats.dtype) * lead_from(found["choice"], found["depth"])
 
 
-def lead_from(choice, moment, weight) -> Float[Array, "*batch"]:
-    """`Σ wⱼ (z_y − zⱼ)`, of the sums of wⱼ zⱼ and wⱼ: what smoothing adds to a log loss."""
+def lead_from(choice, depth: Depth) -> Float[Array, "*batch"]:
+    """`Σ wⱼ (z_y − zⱼ) / k`: what smoothing adds to a log loss."""
     # Σ wⱼ (−log pⱼ) = Σ wⱼ (−log p_y + z_y − zⱼ). For z_y = −inf that is infinite as it is.
-    z_y = choice.at_label
-    return jnp.where(z_y == -jnp.inf, 0, weight * z_y - moment)
+    possible = choice.at_label > -jnp.inf
+    behind = jnp.where(possible, choice.at_label, depth.top) - depth.top
+    return jnp.where(possible, num.weigh(depth.weight, behind) + depth.below, 0)
 
 
 def cross_entropy(p: Distribution, q: Model) -> Float[Array, "*batch"]:

@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Int
 from .._core import arithmetic as num
 from .._core.meshes import AxisName, sum_over_shards
 from .._distributions.projection import LinearLogits
-from .._kernels.streamed import ChoiceOf, LeaderOf, MomentOf, SpreadOf
+from .._kernels.streamed import ChoiceOf, DepthOf, LeaderOf, SpreadOf
 from .._measures import streamed
 from ._options import (
     Extra,
@@ -144,7 +144,7 @@ def linear_softmax_cross_entropy(
     )
     q = temper(q, o.temperature)
     even = exist if per_class is None else per_class
-    statistics = _statistics(o.label_smoothing, even, returns or ())
+    statistics = _statistics(o.label_smoothing, even, q.num_classes, returns or ())
     found = streamed.sums_of(q, statistics, {"label": y}, even)
     k = q.num_classes
     if exist is not None:
@@ -173,24 +173,25 @@ def _weighted_loss(found, y, q, k, s, class_weights):
     losses = streamed.surprise_from(choice, y, q.num_classes)
     smooth = not num.is_known(s, 0)
     s = jnp.asarray(s, losses.dtype)
+    # What is spread evenly over `k` classes, of the sums over all classes divided by `v`.
+    share = s * (q.num_classes / k)
     if class_weights is None:
         if smooth:
-            losses = losses + s / k * streamed.lead_from(choice, found["moment"], k)
+            losses = losses + share * streamed.lead_from(choice, found["depth"])
         return losses, None
     of_class = weights_of(class_weights, y, q).astype(losses.dtype)
     hard = num.weigh(of_class, losses)
     if not smooth:
         return hard, of_class
-    total = jnp.sum(class_weights).astype(losses.dtype)
-    total = sum_over_shards(total, q.axis_name)
-    even = total * losses + streamed.lead_from(choice, found["moment"], total)
-    return (1 - s) * hard + s / k * even, of_class
+    depth = found["depth"]
+    even = depth.weight * losses + streamed.lead_from(choice, depth)
+    return (1 - s) * hard + share * even, of_class
 
 
-def _statistics(smoothing, of_classes, returns):
+def _statistics(smoothing, of_classes, num_classes, returns):
     statistics: dict[str, Any] = {"choice": ChoiceOf()}
     if not num.is_known(smoothing, 0):
-        statistics["moment"] = MomentOf(of_classes is not None)
+        statistics["depth"] = DepthOf(num_classes, of_classes is not None)
     if "entropy" in returns:
         statistics["spread"] = SpreadOf()
     if "argmax" in returns or "correct" in returns:

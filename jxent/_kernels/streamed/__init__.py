@@ -24,8 +24,9 @@ from .sources import (
 )
 from .statistics import (
     ChoiceOf as ChoiceOf,
+    Depth as Depth,
+    DepthOf as DepthOf,
     LeaderOf as LeaderOf,
-    MomentOf as MomentOf,
     SpreadOf as SpreadOf,
     Together as Together,
     ToldOf as ToldOf,

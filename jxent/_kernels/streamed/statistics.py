@@ -172,17 +172,53 @@ class SpreadOf:
         return num.weigh(jnp.exp(-rise), below + num.weigh(mass, rise))
 
 
-@dataclasses.dataclass(frozen=True)
-class MomentOf(Sum):
-    """`Σ wⱼ zⱼ`, with the weights for the second source; without one, `Σ zⱼ`."""
+class Depth(NamedTuple):
+    top: Float[Array, "*batch"]  # any number near the logits, without a derivative
+    weight: Float[Array, "*batch"]  # Σ wⱼ / k
+    below: Float[Array, "*batch"]  # Σ wⱼ (top − zⱼ) / k
 
+
+@dataclasses.dataclass(frozen=True)
+class DepthOf(Whole):
+    """How far the classes are below the top, by weights that are the second source.
+
+    Without a second source, all weights are 1. Measured from the top, since a sum of logits
+    would lose their differences; and divided by the number of classes `k` before it is
+    added up, since masks as large as numbers go would overflow.
+    """
+
+    k: Any
     weighted: bool = False
 
+    def of_tile(self, tile, logits, rows):
+        z, w = self._weights(logits)
+        top = jnp.max(z, axis=-1)
+        below = num.weigh(w, online.finite(top)[..., None] - z)
+        return Depth(top, jnp.sum(w, axis=-1), jnp.sum(below, axis=-1))
+
+    def merge(self, a, b):
+        top = jnp.maximum(a.top, b.top)
+        below = self._seen_from(top, a) + self._seen_from(top, b)
+        return Depth(top, a.weight + b.weight, below)
+
+    def across(self, a, axis_name):
+        top = jax.lax.pmax(a.top, axis_name)
+        weight = jax.lax.psum(a.weight, axis_name)
+        return Depth(top, weight, jax.lax.psum(self._seen_from(top, a), axis_name))
+
     def terms(self, tile, logits, rows, total):
-        if not self.weighted:
-            return logits[0]
-        z, w = logits
-        return num.weigh(jnp.broadcast_to(w.astype(z.dtype), z.shape), z)
+        z, w = self._weights(logits)
+        below = num.weigh(w, online.finite(total.top)[..., None] - z)
+        return Depth(FIXED, w, below)
+
+    def _weights(self, logits):
+        w = logits[1] if self.weighted else jnp.ones_like(logits[0])
+        z = logits[0]
+        return z, jnp.broadcast_to(w.astype(z.dtype), z.shape) / self.k
+
+    def _seen_from(self, top, a):
+        rise = online.finite(top) - online.finite(a.top)
+        return a.below + num.weigh(a.weight, rise)
 
 
 class Told(NamedTuple):
