@@ -16,10 +16,10 @@ class Tilt(NamedTuple):
 
     With dⱼ = (bⱼ − aⱼ) − (b₀ − a₀), class 0 being the leading one of `a`:
 
-        qⱼ = pⱼ exp(dⱼ + lead)     and     qⱼ = pⱼ exp(eⱼ − KL),  eⱼ = dⱼ − Σ pᵢ dᵢ
+        qⱼ = pⱼ exp(eⱼ − KL),      eⱼ = dⱼ − Σ pᵢ dᵢ
 
     All of it is exact where a and b are near. If class 0 is impossible in q, the leading
-    class of `b` gives b₀, and `lead` is a constant without a meaning of its own.
+    class of `b` gives b₀.
     """
 
     a0: Float[Array, "*batch 1"]
@@ -29,7 +29,6 @@ class Tilt(NamedTuple):
     b_mass: Float[Array, "*batch 1"]  # Σ exp(bⱼ − b_top)
     mean: Float[Array, "*batch 1"]  # Σ pⱼ dⱼ, over the classes that are possible in q
     kl: Float[Array, "*batch 1"]
-    lead: Float[Array, "*batch 1"]  # log (q₀ / p₀) = −log Σ pⱼ exp(dⱼ)
 
 
 class Tops(NamedTuple):
@@ -85,18 +84,16 @@ def leaders(a, b):
     return schedules.merge_rows((a, b, b), [-jnp.inf] * 3, merge)
 
 
-def tilt_of(tops, a_mass, moment, lag, risen, b_mass, near, lost) -> Tilt:
+def tilt_of(tops, a_mass, moment, lag, b_mass, near, lost) -> Tilt:
     """The numbers of a row, of the sums over its classes."""
     a0, b0, b_top = tops
-    # log (q₀ / p₀), of Σ p (exp(d) − 1); no less than −70, where it is of no use.
-    lead = -jnp.log1p(jnp.minimum(risen / a_mass, 1e30))
     # Σ qⱼ exp(KL) = 1, hence KL = log1p(Σ pⱼ (exp(eⱼ) − 1 − eⱼ)), without a negative term.
     # The exponentials overflow where KL is large, and the plain difference will do:
     # H(p, q) = log b_mass + Σ p (b_top − b)  less  H(p) = log a_mass + Σ p (a₀ − a).
     far = jnp.log(b_mass) - jnp.log(a_mass) + lag / a_mass
     kl = jnp.where(far > 40, far, jnp.log1p(near / a_mass))
     kl = jnp.where((lost > 0) & (b_top > -jnp.inf), jnp.inf, kl)
-    return Tilt(a0, b0, a_mass, b_top, b_mass, moment / a_mass, kl, lead)
+    return Tilt(a0, b0, a_mass, b_top, b_mass, moment / a_mass, kl)
 
 
 # What the classes add to a row's sums. But for b's mass all is relative to exp(a₀), and
@@ -132,22 +129,10 @@ def _other_mass(a, b, tops):
     return num.exp_of_difference(b, tops.b_top)
 
 
-def _risen(a, b, tops):
-    """p (exp(d) − 1)"""
-    a, b = num.widen(a, b)
-    d = step_between(a, b, tops.a0, tops.b0)
-    near = _possible(a, b, tops) & (jnp.abs(d) <= 1)
-    x = jnp.clip(d, -1, 1)
-    p = num.exp_of_difference(a, tops.a0)
-    q = num.exp_of_difference(b, tops.b0)
-    return p * jnp.where(near, x + num.expm1_minus(x), -1) + jnp.where(near, 0, q)
-
-
 MOMENTS = (
     _mass,
     _of_p(lambda a, b, tops: step_between(a, b, tops.a0, tops.b0)),
     _of_p(lambda a, b, tops: (tops.b_top - b) - (tops.a0 - a)),
-    _risen,
     _other_mass,
 )
 
@@ -193,13 +178,14 @@ def _softmaxes_plainly(a, b):
 @ad.with_derivatives_of(_softmaxes_plainly)
 def softmaxes(args, tilt):
     """p = softmax(a), q = softmax(b), and q − p with its digits where they are near."""
-    # Where q₀ and p₀ are a factor e apart, q − p is as large as p₀, and nothing cancels.
+    # Where KL is over 1, q − p is as large as p for most of p, and nothing cancels. There
+    # e and KL may be so large that nothing is left of their difference.
     args, tilt = schedules.read_again(args, tilt)
     a, b = num.widen(*args)
     p = probability(a, tilt.a0, tilt.a_mass)
     q = probability(b, tilt.b_top, tilt.b_mass)
-    t = step_between(a, b, tilt.a0, tilt.b0) + tilt.lead
-    return p, q, jnp.where(jnp.abs(tilt.lead) <= 1, num.rise(p, q, t), q - p)
+    t = (step_between(a, b, tilt.a0, tilt.b0) - tilt.mean) - tilt.kl
+    return p, q, jnp.where(tilt.kl <= 1, num.rise(p, q, t), q - p)
 
 
 def difference(a, b, tilt):

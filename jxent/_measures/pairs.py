@@ -66,7 +66,7 @@ def _of_logits(a, b) -> Compared:
     a, b = num.widen(a, b)
     hints = tilt(*jax.lax.stop_gradient((a, b)))
     p, q, d = softmaxes((a, b), hints)
-    return Compared(p, q, d, hints.lead < -0.7)
+    return Compared(p, q, d, hints.kl > 1)
 
 
 def _compared(p, q, d) -> Compared:
