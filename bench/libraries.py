@@ -43,7 +43,7 @@ class Spelling(NamedTuple):
 Spellings = dict[str, Spelling]
 
 
-def _jxent(logits: Callable[[Any], jxent.Distribution] = jxent.Logits) -> Spellings:
+def _jxent(logits: Callable[[Any], Any] = jxent.Logits) -> Spellings:
     labels, probs = jxent.Labels, jxent.Probs
     cross_entropy, kl_divergence = jxent.cross_entropy, jxent.kl_divergence
     return {

@@ -187,7 +187,7 @@ REGIMES = (
     Regime("a million classes", _many_classes, FROM_LOGITS + FROM_PROBS),
     *(
         Regime(f"masked, {name} logits", _masked(by), OF_LOGITS, group=_FINITE)
-        for name, by in (("−1e9", -1e9), ("least float32", np.finfo("f4").min))
+        for name, by in (("−1e9", -1e9), ("least float32", float(np.finfo("f4").min)))
     ),
     *(
         Regime(f"far apart, gap {name}", _far_apart(gap), OF_LOGITS, group=_FAR)
