@@ -226,7 +226,9 @@ def test_export_for_three_platforms_with_two_gradients(name):
 def test_differentiation_does_not_change_the_value(name):
     f = of(MEASURES[name], streamed)
     value, _ = jax.jvp(f, FLOATS, FLOATS)
-    np.testing.assert_array_equal(value, f(*FLOATS))
+    # Where the same loop makes sums for the slopes of a pair, XLA contracts other products.
+    ulps = 1 if name == "JS of both" else 0
+    np.testing.assert_array_max_ulp(value, f(*FLOATS), maxulp=ulps)
 
 
 def test_a_distribution_is_a_pytree():
@@ -279,7 +281,7 @@ def test_a_bias_masks_classes_as_if_they_were_absent(name, softcap):
         r = LinearLogits(h[:, ::-1], w, b, softcap=softcap, block_size=4)
         p = {"labels": Labels(y), "entropy": q, "KL of both": r}[name]
         f = jxent.kl_divergence if name == "KL of both" else jxent.cross_entropy
-        return jnp.vdot(f(p, q), jnp.float32(WEIGHTS))
+        return jnp.vdot(f(p, q), jnp.float32(np.abs(WEIGHTS)))
 
     def twice(w, b, y):
         way = w**2, jnp.where(b == -jnp.inf, 0, jnp.sin(b))
@@ -371,7 +373,7 @@ def test_what_does_not_fit_is_named():
         refused(ValueError, match, h, w, temperature=jnp.ones(shape))
     for option in ("temperature", "softcap", "block_size"):
         for value in (0, -1, -0.5):
-            match = f"{option} of p is {value}, and must be positive"
+            match = rf"{option} of p is {value}, not in \(0, inf\)"
             refused(ValueError, match, h, w, **{option: value})
     refused(TypeError, "block_size of p is 2.5, and must be", h, w, block_size=2.5)
     refused(TypeError, "p.hidden", h.astype(jnp.int32), w)
@@ -393,6 +395,11 @@ def test_pairs_that_do_not_fit_are_named():
 
 def test_what_needs_all_probabilities_says_so():
     q, _ = streamed(*FLOATS[:-1])
-    for array in (q.probs, q.log_probs):
-        with pytest.raises(TypeError, match=r"multiply: Logits\(hidden @ weight\)"):
-            array()
+    for array in ("probs", "log_probs"):
+        assert not hasattr(q, array)
+        with pytest.raises(
+            AttributeError, match=r"multiply: Logits\(hidden @ weight\)"
+        ):
+            getattr(q, array)
+    with pytest.raises(TypeError, match=r"multiply: Logits\(hidden @ weight\)"):
+        q.among(Logits(FLOATS[-1]))

@@ -99,7 +99,15 @@ class Streamed(Distribution):
         return self.data.shape[:-1]
 
     def among(self, partner: Density) -> Density:
-        raise TypeError(
+        raise TypeError(self._never_there())
+
+    def __getattr__(self, name: str) -> Any:
+        what = f"{type(self).__name__!r} object has no attribute {name!r}"
+        asked = name in ("probs", "log_probs")
+        raise AttributeError(self._never_there() if asked else what)
+
+    def _never_there(self) -> str:
+        return (
             f"{type(self).__name__} has no array of all classes, and this needs one. If it "
             "may be as large as that, multiply: Logits(hidden @ weight)"
         )
