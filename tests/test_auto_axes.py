@@ -117,9 +117,8 @@ def _both_moving(f, y):
 
 @of_loss
 def hessian_product(f):
-    return lambda h, w, y: jax.jvp(
-        jax.grad(_both_moving(f, y), (0, 1)), (h, w), (DH, DW)
-    )[1]
+    way = jnp.asarray(DH), jnp.asarray(DW)
+    return lambda h, w, y: jax.jvp(jax.grad(_both_moving(f, y), (0, 1)), (h, w), way)[1]
 
 
 @of_loss

@@ -42,8 +42,8 @@ def _gauss(n: int, a: int) -> Rule:
 
 def gap(f: Callable[[Array], Array], x: Array, y: Array, d: Array) -> Array:
     """`F(x) − F(y) − F′(y) d`, with d = x − y in its digits; F may add up over axes."""
-    at_y, slope = jax.jvp(f, (y,), (d,))
-    at_x = f(x)
+    _, slope = jax.jvp(f, (y,), (d,))
+    at_x, at_y = jax.vmap(f)(jnp.stack([x, y]))  # one program: equal where x and y are
     scale = jnp.abs(at_x) + jnp.abs(at_y) + jnp.abs(slope)
     return _smooth_or(f, y, d, d, (at_x - at_y) - slope, scale, 1)
 
