@@ -255,9 +255,7 @@ def test_observations_cost_minus_the_log_of_their_density(case, regime):
     x = case.observe(p).astype(np.float32)
     want = [case.surprise(*map(exact, row)) for row in zip(x, *p, strict=True)]
     # A density is a number per unit of x, whose size is not 1.
-    # Beta's 1 − x is rounded before it is multiplied by a concentration.
-    bound = 64 if case.cls is J.Beta else 32
-    assert off(surprise_of(case.cls, x, p), want, floor=1.0) <= bound
+    assert off(surprise_of(case.cls, x, p), want, floor=1.0) <= 32
 
 
 @each_case

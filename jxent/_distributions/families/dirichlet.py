@@ -180,7 +180,8 @@ class Beta(Family):
         return self.wider().entropy()
 
     def surprise(self, x: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
-        no, rest = num.two_diff(jnp.ones_like(x), x)
+        # Of a constant, XLA may take (1 − x) − 1 for −x, which has no rounding to find.
+        no, rest = num.two_diff(1 + 0 * x, x)
         both, rests = (jnp.stack(y, axis=-1) for y in ((x, no), (0 * x, rest)))
         return _surprise(_rows(self.wider()), both, (x <= 0) | (x >= 1), rests)
 

@@ -205,7 +205,8 @@ class ValueOf(PairOf, Sum):
 
     def terms(self, tile, logits, rows, total):
         numbers = logits  # of any kind
-        c = self.classes(numbers, rows)
+        # Apart from the slopes, or XLA would round the value otherwise where they are made.
+        c = self.classes(jax.lax.optimization_barrier(numbers), rows)
         found = {"value": self.term.value(c, self.params(rows))}
         for name in self.logits:
             lead = tile.classes(numbers[0]) == rows[f"{name} lead"][..., None]
